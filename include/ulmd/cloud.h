@@ -4,7 +4,7 @@
  * one libcurl multi handle on the libuv loop, no thread, no polling.
  *
  *     ulm_cloud_new -> ulm_cloud_warm (at ask or draft) -> ulm_cloud_start (when the opener ends)
- *                   -> on_open, on_byte, on_text..., one on_end; or ulm_transfer_cancel
+ *                   -> on_open, on_text..., one on_end; or ulm_transfer_cancel
  *
  * It does not know what an opener or a verdict is: core says what is asked and reads the text.
  */
@@ -116,6 +116,8 @@ struct ulm_transfer_handlers {
     void (*on_text)(void *data, const char *text, size_t len, int64_t now_us);
     /* Once, last; the transfer is freed when it returns. */
     void (*on_end)(void *data, const struct ulm_cloud_end *end, int64_t now_us);
+    /* Where the dialect tells it: the text that follows is a refusal, no answer. Before that text. */
+    void (*on_refusal)(void *data, int64_t now_us);
 };
 
 /* <0: errno, with one line of reason in reterr. The loop is borrowed until ulm_cloud_free. */
@@ -134,7 +136,8 @@ int ulm_cloud_start(struct ulm_cloud *cloud, const struct ulm_cloud_request *req
                     const struct ulm_transfer_handlers *handlers, void *data,
                     struct ulm_transfer **ret_transfer);
 
-/* Closes the upstream at once and frees the transfer; no callback follows. NULL is allowed. */
+/* Closes the upstream at once and frees the transfer; no callback follows. It may be called from
+ * inside a handler of the transfer, on_end excepted. NULL is allowed. Returns NULL. */
 struct ulm_transfer *ulm_transfer_cancel(struct ulm_transfer *transfer);
 
 /* Core saw, or missed, the verdict tag in a TAGGED answer of this transfer (cloud.md 2.4: three
