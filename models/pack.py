@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Turn the training data into packed token rows: one file a part of the run, and the rows held out of it.
+
+Early rows have prose and copy tasks among them, late ones are mostly openers written one by one. Compress the folder with
+tar and xz to carry it to another machine.
+"""
+import argparse
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import sys
+
+import augment
+import batches
+import corpus
+from bpe import IM_END, IM_START, Tokenizer
+
+# rows of each kind for one part: passes over the written sets, rows of the others; `until` is the share of the run
+MIX = [
+    {"file": "early.npz", "until": 0.3, "passes": 2, "template": 60000, "question": 80000, "prefix": 6000, "copy": 70000, "prose": 40000, "cap": 25},
+    {"file": "main.npz", "until": 0.72, "passes": 3, "template": 110000, "question": 80000, "prefix": 5000, "copy": 50000, "prose": 5000, "cap": 12},
+    {"file": "late.npz", "until": 1.0, "passes": 2, "template": 50000, "question": 15000, "prefix": 1000, "copy": 15000, "prose": 0, "cap": 4},
+]
+PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
+         "african_storybook": 1, "survival_manual": 2}
+
+
+def good(user, opener, context=""):
+    """The rules of GUIDE.md that a program can check."""
+    words = opener.split()
+    if not 4 <= len(words) <= 8 or re.match(r"(?i)(yes|no|yeah|nope|sure)\b", opener):
+        return False
+    said = user + " " + context
+    return all(d in said for d in re.findall(r"\d+", opener)) and opener.isascii()
+
+
+class Packer:
+    def __init__(self, data, tokenizer, seed, limit):
+        self.data, self.tok, self.limit = data, tokenizer, limit
+        self.rng = random.Random(seed)
+        self.pools = augment.Pools(data, self.rng)
+        self.templates = augment.Templates(data, self.pools)
+        self.written = [r for r in corpus.authored(data) + corpus.distilled(data)]
+        self.held = [r for r in self.written if corpus.held_out(r)]
+        self.written = [r for r in self.written if not corpus.held_out(r)]
+        self.facts = [m["content"] for r in self.written for m in r.get("context", ()) if m["role"] == "system"]
+        self.turn_pairs = [r for r in self.written if not r.get("context")]
+        enc = self.tok.encode
+        self.turn_head = {role: [IM_START] + enc(role) + enc("\n") for role in ("system", "user", "assistant")}
+        self.newline = enc("\n")
+
+    def row(self, user, opener, facts=(), turns=()):
+        ids = []
+        if facts:
+            ids += self.turn_head["system"] + self.tok.encode(augment.facts_text(facts)) + [IM_END] + self.newline
+        for role, text in (*turns, ("user", user)):
+            ids += self.turn_head[role] + self.tok.encode(text) + [IM_END] + self.newline
+        return ids + self.turn_head["assistant"] + self.tok.encode(opener) + [IM_END]
+
+    def from_row(self, r, opener, noise=True):
+        rng = self.rng
+        facts, turns = augment.turns_of(r, rng)
+        if not good(r["user"], opener, " ".join([*facts, *(t for _, t in turns)])):
+            return None
+        user = augment.vary(r["user"], rng) if noise else r["user"]
+        if noise and not facts and rng.random() < 0.06:
+            facts = [rng.choice(self.facts)]
+        if noise and not turns and not facts and rng.random() < 0.03:
+            other = rng.choice(self.turn_pairs)
+            turns = [("user", other["user"]), ("assistant", other["openers"][0])]
+        ids = self.row(user, opener, facts, turns)
+        return ids if len(ids) <= self.limit else None
+
+    def derived(self, kind, count, cap):
+        """A random part of a derived set in which few openers share their first four words."""
+        rows = corpus.derived(self.data, kind)
+        self.rng.shuffle(rows)
+        seen, out = collections.Counter(), []
+        for r in rows:
+            for o in r["openers"]:
+                key = " ".join(o.lower().split()[:4])
+                if seen[key] < cap and len(out) < count and not corpus.held_out(r):
+                    seen[key] += 1
+                    out.append((r, o))
+                    break
+        return out
+
+    def prose(self, count):
+        total = sum(PROSE.values())
+        for name, share in PROSE.items():
+            lines = [s for s in corpus.prose(self.data, name) if 40 < len(s)]
+            for s in self.rng.choices(lines, k=count * share // total):
+                ids = self.tok.encode(s)[:63]
+                yield [0, *ids]
+
+    def part(self, mix):
+        rows = []
+        for _ in range(mix["passes"]):
+            for r in self.written:
+                rows += [self.from_row(r, o) for o in r["openers"]]
+        for kind, cap in (("question", mix["cap"]), ("prefix", mix["cap"])):
+            rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], cap)]
+        for r in (self.templates.one(0.4) for _ in range(mix["template"])):
+            rows.append(self.from_row(r, r["openers"][0]))
+        for r in (augment.copy_row(self.pools) for _ in range(mix["copy"])):
+            if self.rng.random() < 0.5:
+                r["user"] = r["user"].lower()
+            rows.append(self.from_row(r, r["openers"][0]))
+        rows += self.prose(mix["prose"])
+        return [r for r in rows if r]
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--data", required=True)
+    ap.add_argument("--tokenizer", required=True)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--limit", type=int, default=160, help="longest row in tokens")
+    ap.add_argument("--scale", type=float, default=1.0, help="rows of the sets that are sampled, as a share of the usual")
+    args = ap.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    shutil.copyfile(args.tokenizer, os.path.join(args.out, "tokenizer.json"))
+    packer = Packer(args.data, Tokenizer.load(args.tokenizer), args.seed, args.limit)
+    held = [packer.from_row(r, o, False) for r in packer.held for o in r["openers"]]
+    batches.save(os.path.join(args.out, "held.npz"), [r for r in held if r])
+    plan = []
+    for mix in MIX:
+        mix = {k: int(v * args.scale) if k in ("template", "question", "prefix", "copy", "prose") else v for k, v in mix.items()}
+        rows = packer.part(mix)
+        batches.save(os.path.join(args.out, mix["file"]), rows)
+        plan.append({"file": mix["file"], "until": mix["until"], "rows": len(rows), "tokens": sum(map(len, rows))})
+        print(plan[-1], file=sys.stderr)
+    with open(os.path.join(args.out, "pack.json"), "w", encoding="utf-8") as f:
+        json.dump({"seed": args.seed, "parts": plan}, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()
