@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection of the Unix socket. Private to front/socket. */
+#ifndef ULM_FRONT_CLIENT_H
+#define ULM_FRONT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include <ulmd/event.h>
+#include <ulmd/limits.h>
+
+#include "front/peer.h"
+#include "front/socket.h"
+#include "front/wire.h"
+#include "util/buf.h"
+
+/* In the order they happen; each may be passed over. */
+enum ulm_client_state {
+    ULM_CLIENT_OPEN,      /* requests are read */
+    ULM_CLIENT_ENDED,     /* input has ended; open requests finish */
+    ULM_CLIENT_CLOSING,   /* nothing is read; what is queued goes out, for LINGER_US at most */
+    ULM_CLIENT_LINGERING, /* all is out; input is thrown away until the peer has seen the end */
+    ULM_CLIENT_CLOSED,    /* the handle is closing; the close callback frees */
+};
+
+struct ulm_client {
+    struct ulm_sink sink; /* core knows it until ulm_core_sink_gone */
+    struct ulm_socket *sock;
+    struct ulm_client *prev, *next;     /* ulm_socket.clients */
+    struct ulm_client *next_attention;  /* ulm_socket.attention */
+    bool wants_attention;
+    bool known_to_core;
+    uv_poll_t poll;
+    int poll_events; /* as last given to uv_poll_start */
+    int fd;
+    enum ulm_client_state state;
+    int64_t linger_until_us;
+    struct ulm_peer *peer;
+
+    struct ulm_wire wire;
+    bool input_ended; /* no more bytes will come */
+    bool held_back;   /* lines wait until the output has drained */
+
+    struct ulm_buf out;
+    size_t sent;   /* of out */
+    bool overflow; /* an event did not fit: the client reads too slowly */
+    bool lost;     /* out of memory: the stream of events has a hole */
+};
+
+struct ulm_socket {
+    uv_loop_t *loop;
+    struct ulm_core *core;
+    struct ulm_peers *peers;
+    struct ulm_socket_limits limits;
+    struct ulm_answers answers;
+
+    struct ulm_listener listeners[ULM_LISTENERS_MAX];
+    uv_poll_t listener_polls[ULM_LISTENERS_MAX];
+    size_t n_listeners;
+    int spare_fd; /* given up to refuse a client when fds run out */
+
+    struct ulm_client *clients;
+    size_t n_clients; /* not CLOSED */
+    struct ulm_client *attention; /* what the next turn of the loop looks at */
+
+    uv_prepare_t prepare;
+    uv_timer_t linger;
+    bool lingering; /* the timer runs */
+
+    bool stopping, freeing, told;
+    void (*stopped)(void *data);
+    void *stopped_data;
+    size_t n_handles; /* open uv handles, clients included; the last one frees */
+
+    char scratch[ULM_LINE_MAX]; /* what one read brings */
+};
+
+/* Takes fd on success. 0, -ENOMEM or libuv's errno. */
+int ulm_client_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer);
+
+/* Looks after what happened since: writes, ends, closes. */
+void ulm_client_attend(struct ulm_client *client);
+
+/* Takes no more requests; what is queued goes out. */
+void ulm_client_finish(struct ulm_client *client);
+
+/* Ends the connection now. Core forgets the client; its requests are cancelled. */
+void ulm_client_close(struct ulm_client *client);
+
+/* socket.c: a handle of the socket's closed; a client has begun to close. */
+void ulm_socket_handle_closed(struct ulm_socket *sock);
+void ulm_socket_watch_lingering(struct ulm_socket *sock);
+
+static inline int64_t ulm_front_now_us(void)
+{
+    return (int64_t)(uv_hrtime() / 1000);
+}
+
+#endif
