@@ -39,7 +39,8 @@ struct ulm_opener_options {
     double temperature;            /* 0 = greedy */
     double top_p;                  /* (0, 1] */
     uint64_t seed;
-    bool hold;                     /* emit no word before the opener is decided (min_confidence) */
+    bool hold; /* no WORD at all: OPENED brings the whole text and its confidence, so that the
+                  caller can judge it first (min_confidence). A beam > 1 does the same. */
 };
 
 enum ulm_job_kind {
