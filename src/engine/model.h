@@ -51,6 +51,9 @@ int ulm_runner_new(const struct ulm_model *model, unsigned threads, const char *
                    struct ulm_runner **ret_runner);
 struct ulm_runner *ulm_runner_free(struct ulm_runner *runner);
 unsigned ulm_runner_threads(const struct ulm_runner *runner);
+/* Binds the calling thread to the runner's cores, where there are any. Called once on the thread
+ * that is going to call ulm_forward. */
+void ulm_runner_bind(const struct ulm_runner *runner);
 
 /* One token to run: it is appended to its sequence. */
 struct ulm_row {
