@@ -16,7 +16,7 @@ LAYERS = {
     "front": ({"util", "core", "front"}, {"uv", "systemd", "cjson"}),
     "app": ({"util", "engine", "cloud", "core", "front", "app"}, {"uv", "systemd", "inih"}),
     "main.c": ({"util", "engine", "cloud", "core", "front", "app"}, {"uv", "systemd"}),
-    "client": ({"util", "client"}, {"cjson", "uv", "systemd"}),
+    "client": ({"util", "client"}, set()),
     "tools": ({"util", "engine", "client", "tools"}, {"cjson"}),
 }
 # the contracts in include/ulmd, by the lowest layer that may know them

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* `status` and `hello`: the daemon's own event, as JSON, as text, or for Prometheus. What they
+ * show they take from docs/protocol.md; a member that is not there is not shown. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/ulmctl.h"
+#include "util/json.h"
+
+struct fetch {
+    const char *op;
+    struct ulm_buf *line;
+    bool ended;
+    int error;
+};
+
+static void on_event(void *data, const struct ulm_client_event *e)
+{
+    struct fetch *fetch = data;
+    if (e->type == ULM_CLIENT_ERROR) {
+        fetch->ended = true;
+        fetch->error = -EACCES;
+    } else if (strcmp(e->name, fetch->op) == 0) {
+        fetch->ended = true;
+        ulm_buf_clear(fetch->line);
+        fetch->error = ulm_buf_add(fetch->line, e->line, e->line_len);
+    }
+}
+
+int ulmctl_fetch(struct ulm_client *client, const char *op, struct ulm_buf *line)
+{
+    struct fetch fetch = {op, line, false, 0};
+    ulm_client_set_handler(client, on_event, &fetch);
+    int r =
+        strcmp(op, "hello") == 0 ? ulm_client_hello(client, NULL) : ulm_client_status(client, NULL);
+    if (r == 0)
+        r = ulm_client_dispatch(client);
+    while (r == 0 && !fetch.ended) {
+        r = ulm_client_wait(client, -1);
+        if (r == -EINTR && !ulmctl_interrupted)
+            r = 0;
+    }
+    ulm_client_set_handler(client, NULL, NULL);
+    return fetch.ended ? fetch.error : r == 1 ? -ECONNRESET : r;
+}
+
+static struct ulm_pull at(struct ulm_pull value, const char *outer, const char *inner)
+{
+    return ulm_pull_member(ulm_pull_member(value, outer), inner);
+}
+
+static double number(struct ulm_pull value, const char *name)
+{
+    return ulm_pull_number(ulm_pull_member(value, name), 0);
+}
+
+/* A string as it may be shown; `otherwise` where it is no string. */
+static int add_text(struct ulm_buf *out, struct ulm_pull value, const char *otherwise)
+{
+    ULM_CLEANUP_BUF struct ulm_buf text = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
+    int r = ulm_pull_add(value, &text);
+    if (r < 0)
+        return r;
+    const char *shown = text.len > 0 ? ulm_buf_str(&text) : otherwise;
+    return ulm_safe_add(out, shown, strlen(shown));
+}
+
+static int add_model(struct ulm_pull model, struct ulm_buf *out)
+{
+    if (ulm_pull_kind(model) != '{')
+        return ulm_buf_add_str(out, "model    none: answers come from the cloud alone\n");
+    int r = ulm_buf_add_str(out, "model    ");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(model, "name"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, ", %.1f M parameters, ", number(model, "parameters") / 1e6);
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(model, "quantisation"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, ", context %.0f, kernels ", number(model, "context"));
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(model, "kernels"), "?");
+    return r < 0 ? r : ulm_buf_add(out, "\n", 1);
+}
+
+static int add_endpoint(const struct ulm_term *term, struct ulm_pull e, struct ulm_buf *out)
+{
+    struct ulm_pull health = ulm_pull_member(e, "health");
+    enum ulm_style style = ulm_pull_is(health, "ok")     ? ULM_STYLE_GOOD
+                           : ulm_pull_is(health, "down") ? ULM_STYLE_BAD
+                                                         : ULM_STYLE_PLAIN;
+    int r = ulm_buf_add_str(out, "cloud    ");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(e, "name"), "default");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, ", ");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(e, "model"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, " (");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(e, "dialect"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, "): %s", ulm_term_style(term, style));
+    if (r == 0)
+        r = add_text(out, health, "unknown");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, "%s, %.0f requests, %.0f failed",
+                            ulm_term_style(term, ULM_STYLE_PLAIN), number(e, "requests"),
+                            number(e, "failures"));
+    if (r == 0 && number(e, "first_byte_p50_ms") > 0)
+        r = ulm_buf_add_fmt(out, ", first byte %.0f ms (p95 %.0f)", number(e, "first_byte_p50_ms"),
+                            number(e, "first_byte_p95_ms"));
+    if (r == 0 && ulm_pull_kind(ulm_pull_member(e, "last_failure")) == '"') {
+        r = ulm_buf_add_str(out, ", last failure ");
+        if (r == 0)
+            r = add_text(out, ulm_pull_member(e, "last_failure"), "?");
+        if (r == 0 && number(e, "last_status") > 0)
+            r = ulm_buf_add_fmt(out, " %.0f", number(e, "last_status"));
+    }
+    return r < 0 ? r : ulm_buf_add(out, "\n", 1);
+}
+
+static int add_cloud(const struct ulm_term *term, struct ulm_pull cloud, struct ulm_buf *out)
+{
+    struct ulm_pull_walk walk = ulm_pull_walk(cloud);
+    struct ulm_pull key, value;
+    bool any = false;
+    int r = 0;
+    while (r == 0 && ulm_pull_next(&walk, &key, &value)) {
+        any = true;
+        r = add_endpoint(term, value, out);
+    }
+    if (r == 0 && !any)
+        r = ulm_buf_add_str(out, "cloud    none: answers end on the device\n");
+    return r;
+}
+
+static const struct {
+    const char *name, *shown;
+} latencies[] = {
+    {"first_word", "first word"},       {"opener", "opener"}, {"cloud_first_byte", "cloud byte"},
+    {"cloud_first_text", "cloud text"}, {"gap", "gap"},       {"total", "total"},
+};
+
+static int add_latency(struct ulm_pull latency, struct ulm_buf *out)
+{
+    int r = ulm_buf_add_fmt(out, "\n%-12s%8s%9s%9s%9s%9s\n", "ms", "n", "p50", "p95", "p99", "max");
+    for (size_t i = 0; r == 0 && i < sizeof latencies / sizeof *latencies; i++) {
+        struct ulm_pull l = ulm_pull_member(latency, latencies[i].name);
+        if (number(l, "n") > 0)
+            r = ulm_buf_add_fmt(out, "%-12s%8.0f%9.1f%9.1f%9.1f%9.1f\n", latencies[i].shown,
+                                number(l, "n"), number(l, "p50"), number(l, "p95"),
+                                number(l, "p99"), number(l, "max"));
+    }
+    return r;
+}
+
+/* Counters that are not zero, four to a row. */
+static int add_counters(struct ulm_pull counters, struct ulm_buf *out)
+{
+    struct ulm_pull_walk walk = ulm_pull_walk(counters);
+    struct ulm_pull key = {0}, value;
+    unsigned shown = 0;
+    int r = ulm_buf_add(out, "\n", 1);
+    while (r == 0 && ulm_pull_next(&walk, &key, &value)) {
+        double n = ulm_pull_number(value, 0);
+        if (n <= 0)
+            continue;
+        ULM_CLEANUP_BUF struct ulm_buf name = ULM_BUF_INIT(128);
+        if (add_text(&name, key, "?") < 0)
+            continue;
+        r = ulm_buf_add_fmt(out, "%-22.64s%8.0f%s", ulm_buf_str(&name), n,
+                            ++shown % 2 == 0 ? "\n" : "    ");
+    }
+    return r < 0 ? r : ulm_buf_add_str(out, shown % 2 == 1 ? "\n" : "");
+}
+
+int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out)
+{
+    int r = ulm_buf_add_str(out, "ulmd ");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(status, "version"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, ", up %.0f s, %.0f of %.0f requests open, %.0f clients\n",
+                            number(status, "uptime_s"),
+                            ulm_pull_number(at(status, "requests", "open"), 0),
+                            ulm_pull_number(at(status, "requests", "max"), 0),
+                            ulm_pull_number(at(status, "requests", "clients"), 0));
+    if (r == 0)
+        r = add_model(ulm_pull_member(status, "model"), out);
+    return r < 0 ? r : add_cloud(term, ulm_pull_member(status, "cloud"), out);
+}
+
+int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out)
+{
+    int r = ulmctl_status_head(term, status, out);
+    if (r == 0)
+        r = add_latency(ulm_pull_member(status, "latency"), out);
+    return r < 0 ? r : add_counters(ulm_pull_member(status, "counters"), out);
+}
+
+static int hello_text(struct ulm_pull hello, struct ulm_buf *out)
+{
+    int r = ulm_buf_add_str(out, "ulmd ");
+    if (r == 0)
+        r = add_text(out, ulm_pull_member(hello, "version"), "?");
+    if (r == 0)
+        r = ulm_buf_add_fmt(out, ", protocol %.0f\n", number(hello, "protocol"));
+    struct ulm_pull model = ulm_pull_member(hello, "model");
+    if (r == 0 && ulm_pull_kind(model) == '{') {
+        r = ulm_buf_add_str(out, "model    ");
+        if (r == 0)
+            r = add_text(out, ulm_pull_member(model, "name"), "?");
+        if (r == 0)
+            r = ulm_buf_add_fmt(out, ", %.1f M parameters, ", number(model, "parameters") / 1e6);
+        if (r == 0)
+            r = add_text(out, ulm_pull_member(model, "quantisation"), "?");
+        if (r == 0)
+            r = ulm_buf_add_fmt(out, ", context %.0f\n", number(model, "context"));
+    }
+    struct ulm_pull_walk walk = ulm_pull_walk(ulm_pull_member(hello, "capabilities"));
+    struct ulm_pull key = {0}, value;
+    const char *between = "can      ";
+    while (r == 0 && ulm_pull_next(&walk, &key, &value)) {
+        if (walk.object && ulm_pull_kind(value) == 'f')
+            continue;
+        r = ulm_buf_add_str(out, between);
+        if (r == 0)
+            r = add_text(out, walk.object ? key : value, "?");
+        between = ", ";
+    }
+    return r < 0 || *between == 'c' ? r : ulm_buf_add(out, "\n", 1);
+}
+
+static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"prometheus", no_argument, NULL, 'p'},
+        {"socket", required_argument, NULL, 'S'},
+        {0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
+        if (c == 'j') {
+            ctl->json = true;
+        } else if (c == 'S') {
+            ctl->socket = optarg;
+        } else if (c == 'p' && prometheus) {
+            *prometheus = true;
+        } else {
+            if (c == 'p')
+                ulmctl_complain("%s has no --prometheus", argv[0]);
+            return ULMCTL_USAGE;
+        }
+    }
+    if (optind != argc || (ctl->json && prometheus && *prometheus)) {
+        ulmctl_complain(optind != argc ? "%s takes no text" : "%s: --json or --prometheus",
+                        argv[0]);
+        return ULMCTL_USAGE;
+    }
+    return ULMCTL_OK;
+}
+
+/* Fetches the event and writes it as `json`, or as `write` puts it. */
+static int show(struct ulmctl *ctl, const char *op, bool prometheus)
+{
+    struct ulm_client *client = NULL;
+    int r = ulmctl_connect(ctl, &client);
+    if (r != ULMCTL_OK)
+        return r;
+    ULM_CLEANUP_BUF struct ulm_buf line = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
+    ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
+    r = ulmctl_fetch(client, op, &line);
+    ulm_client_free(client);
+    if (r < 0) {
+        ulmctl_complain("%s: %s", op, ulmctl_reason(r));
+        return ULMCTL_ERROR;
+    }
+
+    struct ulm_pull event = ulm_pull_text(line.data, line.len);
+    if (ctl->json)
+        (void)puts(line.data);
+    else if (prometheus)
+        r = ulmctl_status_prometheus(event, &out);
+    else if (strcmp(op, "hello") == 0)
+        r = hello_text(event, &out);
+    else
+        r = ulmctl_status_text(&ctl->term, event, &out);
+    if (r < 0) {
+        ulmctl_complain("%s", ulmctl_reason(r));
+        return ULMCTL_ERROR;
+    }
+    (void)fputs(ulm_buf_str(&out), stdout);
+    return ULMCTL_OK;
+}
+
+int ulmctl_status(struct ulmctl *ctl, int argc, char **argv)
+{
+    bool prometheus = false;
+    int r = parse(ctl, argc, argv, &prometheus);
+    return r != ULMCTL_OK ? r : show(ctl, "status", prometheus);
+}
+
+int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv)
+{
+    int r = parse(ctl, argc, argv, NULL);
+    return r != ULMCTL_OK ? r : show(ctl, "hello", false);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* ulmctl: what its commands share. */
+#ifndef ULM_TOOLS_ULMCTL_H
+#define ULM_TOOLS_ULMCTL_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include <ulmd/client.h>
+#include <ulmd/limits.h>
+
+#include "client/pull.h"
+#include "tools/term.h"
+#include "util/buf.h"
+
+enum ulmctl_exit {
+    ULMCTL_OK = 0,
+    ULMCTL_ERROR = 1,
+    ULMCTL_USAGE = 2,
+    ULMCTL_NO_DAEMON = 3,
+};
+
+struct ulmctl {
+    const char *socket; /* or NULL: the default places */
+    bool json;
+    struct ulm_term term;
+};
+
+/* The commands: argv[0] is the command's name. They return the exit status. */
+int ulmctl_ask(struct ulmctl *ctl, int argc, char **argv);
+int ulmctl_status(struct ulmctl *ctl, int argc, char **argv);
+int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv);
+int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv);
+
+/* ulmctl.c */
+
+/* Connects, or says why not and returns ULMCTL_NO_DAEMON. */
+int ulmctl_connect(const struct ulmctl *ctl, struct ulm_client **ret_client);
+/* One line to stderr. */
+void ulmctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What a result of the library means, for a person. */
+const char *ulmctl_reason(int result);
+/* Set by SIGINT and SIGTERM once ulmctl_catch_signals was called. */
+extern volatile sig_atomic_t ulmctl_interrupted;
+void ulmctl_catch_signals(void);
+
+/* ulmctl-status.c */
+
+/* Sends `status` or `hello` and keeps the answering event's line, NUL-terminated. 0, -EACCES (the
+ * daemon refused), or what ulm_client_dispatch returns as a negative errno. */
+int ulmctl_fetch(struct ulm_client *client, const char *op, struct ulm_buf *line);
+/* The same event as text for a person, and for Prometheus. -ENOBUFS, -ENOMEM. */
+int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
+int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
+int ulmctl_status_prometheus(struct ulm_pull status, struct ulm_buf *out);
+
+/* ulmctl-watch.c: one screen, or one line where the terminal is not live. */
+int ulmctl_watch_screen(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
+int ulmctl_watch_line(struct ulm_pull status, struct ulm_buf *out);
+
+/* ulmctl-timeline.c: one row of `width` cells: waiting, opener being heard, gap, cloud. */
+int ulmctl_timeline(const struct ulm_term *term, const struct ulm_client_timing *timing,
+                    unsigned opener_words, unsigned width, struct ulm_buf *out);
+
+#endif
