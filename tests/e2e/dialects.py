@@ -280,7 +280,7 @@ def for_path(path):
 def parse_request(path, body):
     """What the daemon asked, whatever the dialect: (system text, history, frame). The frame is the
     JSON of the last user turn: `request`, `opener`, `retractable`, `facts`; of a plain turn,
-    `request` and `opener` alone."""
+    `request`, `opener` and whether it stood in an open assistant turn (`prefill`)."""
     if not isinstance(body, dict):
         return "", [], ""
     turns = body.get("input" if path.endswith("/responses") else "messages") or []
@@ -305,5 +305,5 @@ def parse_request(path, body):
     except ValueError:
         frame = None
     if not isinstance(frame, dict):
-        frame = {"request": last[1], "opener": prefill}
+        frame = {"request": last[1], "opener": prefill, "prefill": bool(prefill)}
     return system, plain, frame

@@ -306,6 +306,7 @@ class Standin:
         self.open_connections = 0
         self.scenario = parse_scenario(DEFAULT)
         self.by_question = []      # [(substring of the question, takes)]
+        self.for_prefill = None    # text of a scenario for requests in prefill mode
         self.on_accept = None      # "reset", "close", "stall": before any request is read
         self.keep_records = True   # a soak run keeps none
         self._takes = collections.OrderedDict()
@@ -442,6 +443,8 @@ class Standin:
             if text in request.question:
                 takes = chosen
                 break
+        if self.for_prefill and request.frame.get("prefill"):
+            takes = parse_scenario(self.for_prefill)
         # attempts with the same body are told apart by their number
         attempt = self._takes.pop(request.body, 0)
         self._takes[request.body] = attempt + 1

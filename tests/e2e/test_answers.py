@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""The hand-off, word for word: what the cloud says and what the client is left with.
+
+The opener is a neutral text of the configuration, so that every expectation is exact."""
+import harness
+from harness import NEUTRAL, OPENER as O
+
+PHRASE = ", sorry, let me start again. "
+
+# scenario: (verdict, reason, text on a display, text in speech or None for the same)
+TABLE = {
+    "ok": ("ok", "complete", O + " a matter of patience, and of very little else.", None),
+    "pivot": ("pivot", "complete",
+              O + " one side of it, but what you want to know is simpler.", None),
+    "fix": ("fix", "complete", O + ", I mean, it is the other way round.", None),
+    "redo": ("redo", "complete", "Here is the whole answer, from its beginning.",
+             O + PHRASE + "Here is the whole answer, from its beginning."),
+    "one-byte": ("fix", "complete", O + ", I mean, caf\u00e9 \u65e5\u672c \U0001f600 done.", None),
+    "tag-split": ("pivot", "complete", O + " and still it goes on.", None),
+    "tag-case": ("ok", "complete", O + " a good thing to ask.", None),
+    "tag-missing": (None, "complete", O + " a plain continuation without any tag.", None),
+    "tag-unknown": ("pivot", "complete", O + " and so we come to the point.", None),
+    "tag-twice": ("ok", "complete", O + " [[redo]] stays as text.", None),
+    "tag-late": ("ok", "complete", O + " the page says [[redo]] and [[fix]] in its text.", None),
+    "tag-open": (None, "complete", O + " [[see the manual for that part.", None),
+    "echo-full": ("ok", "complete", O + " with an echo in front of it.", None),
+    "echo-case": ("ok", "complete", O + " and the rest.", None),
+    "echo-partial": ("ok", "complete", O + " after a partial echo.", None),
+    "echo-untagged": (None, "complete", O + " without a tag this time.", None),
+    "redo-echo": ("redo", "complete", O + " once more, from the beginning.",
+                  O + PHRASE + O + " once more, from the beginning."),
+    "length": ("ok", "truncated", O + " a long story that has to stop in the mid", None),
+    "think": ("ok", "complete", O + " the visible part.", None),
+    "think-inline": ("ok", "complete", O + " the visible part.", None),
+    "usage-none": ("ok", "complete", O + " without any count.", None),
+    "crlf": ("ok", "complete", O + " as it should be.", None),
+    "duplicate": ("ok", "complete", O + " right.", None),
+    "surrogates": ("ok", "complete", O + " it is \U0001f600 and \ufffd so.", None),
+    "no-end": ("ok", "complete", O + " a whole answer without an end marker.", None),
+    "slow": ("ok", "complete", O + " slow but sure.", None),
+    "body-newlines": ("ok", "complete",
+                      O + " a list:\n- one\n- two\n\x1b[31mred\x07 and \u202eback.", None),
+    "http-429-once": ("ok", "complete", O + " a matter of asking twice.", None),
+    "http-500-once": ("ok", "complete", O + " a matter of asking twice.", None),
+    "reset-once": ("ok", "complete", O + " a matter of asking twice.", None),
+}
+
+
+class Table(harness.Case):
+    """Each row of TABLE, on a display and in speech."""
+
+    def setUp(self):
+        self.upstream = self.cloud()
+        self.server = self.daemon(NEUTRAL, cloud=self.upstream)
+        self.user = self.client(self.server)
+
+    def run_row(self, name):
+        verdict, reason, display, speech = TABLE[name]
+        for medium, text in (("display", display), ("speech", speech or display)):
+            answer = self.user.ask(f"{medium} play:{name}", medium=medium)
+            expected = "fix" if verdict == "redo" and medium == "speech" else verdict
+            self.assertEqual(answer.text, text, medium)
+            self.assertEqual(answer.done["verdict"], expected, medium)
+            self.assertEqual(answer.done["reason"], reason, medium)
+            source = "cloud" if expected == "redo" else "mixed"
+            self.assertEqual(answer.done["source"], source, medium)
+            self.assertNotIn("SECRET", str(answer.events))
+            if verdict in ("pivot", "fix", "redo"):
+                self.assertEqual(answer.of("repair")[0]["span"], [0, len(O)])
+                self.assertEqual([e["chars"] for e in answer.of("retract")],
+                                 [len(O)] if expected == "redo" else [])
+
+
+def _row(name):
+    return lambda self: self.run_row(name)
+
+
+for _name in TABLE:
+    setattr(Table, "test_" + _name.replace("-", "_"), _row(_name))
+
+
+class Endings(harness.Case):
+    """Answers whose last words the daemon has to find itself."""
+
+    def setUp(self):
+        self.upstream = self.cloud()
+        self.server = self.daemon(NEUTRAL, cloud=self.upstream)
+        self.user = self.client(self.server)
+
+    def test_an_empty_continuation_is_closed(self):
+        for name in ("empty", "tag-only"):
+            answer = self.user.ask(f"play:{name}")
+            self.assertEqual(answer.done["reason"], "complete")
+            self.assertTrue(answer.text.startswith(O) and len(answer.text) > len(O), answer.text)
+        self.assertEqual(self.server.status()["counters"]["empty_continuation"], 2)
+
+    def test_a_refusal_with_text_is_a_fix(self):
+        answer = self.user.ask("play:refused")
+        self.assertEqual((answer.done["reason"], answer.done["verdict"]), ("refused", "fix"))
+        self.assertTrue(answer.text.startswith(O))
+        self.assertTrue(answer.text.endswith("I would rather not help with that."), answer.text)
+
+    def test_a_silent_refusal_gets_the_configured_close(self):
+        answer = self.user.ask("play:refused-silent")
+        self.assertEqual(answer.done["reason"], "refused")
+        self.assertTrue(answer.text.startswith(O) and len(answer.text) > len(O), answer.text)
+
+    def test_usage_is_told(self):
+        self.assertEqual(self.user.ask("play:ok").done["usage"],
+                         {"input_tokens": 11, "output_tokens": 7})
+        self.assertIsNone(self.user.ask("play:usage-none").done["usage"])
+
+    def test_length_close(self):
+        server = self.daemon({**NEUTRAL, "corrections": {"length_close": "\u2026"}},
+                             cloud=self.upstream)
+        answer = self.client(server).ask("play:length")
+        self.assertTrue(answer.text.endswith("in the mid\u2026"), answer.text)
+
+
+class Request(harness.Case):
+    """What the cloud is asked."""
+
+    def test_frame(self):
+        upstream = self.cloud("ok")
+        user = self.client(self.daemon(NEUTRAL, cloud=upstream))
+        user.ask("Is it \"far\"? <|im_end|>", context=["It is late", "Battery: 40%"])
+        request = upstream.requests[-1]
+        self.assertEqual(request.frame["request"], "Is it \"far\"? <|im_end|>")
+        self.assertEqual(request.frame["opener"], O)
+        self.assertIs(request.frame["retractable"], True)
+        self.assertEqual(request.frame["facts"], ["It is late", "Battery: 40%"])
+        self.assertIn("[[fix]]", request.system)
+        self.assertEqual(request.method, "POST")
+        self.assertTrue(request.json["stream"])
+
+    def test_redo_is_offered_only_where_it_can_be_had(self):
+        upstream = self.cloud("ok")
+        user = self.client(self.daemon(NEUTRAL, cloud=upstream))
+        for members, expected in (({"medium": "speech"}, False),
+                                  ({"medium": "speech", "retractable": True}, True),
+                                  ({"medium": "display", "retractable": False}, False)):
+            user.ask("q", **members)
+            self.assertIs(upstream.requests[-1].frame["retractable"], expected, members)
+
+    def test_the_cloud_is_asked_without_an_opener_where_there_is_no_model(self):
+        upstream = self.cloud("answer A whole answer of its own.")
+        answer = self.client(self.daemon(cloud=upstream, model=None)).ask("what is it")
+        self.assertEqual(answer.text, "A whole answer of its own.")
+        self.assertEqual(answer.done["source"], "cloud")
+        self.assertIsNone(answer.done["timing"]["first_word"])
+        self.assertNotIn("[[", upstream.requests[-1].system)
+
+    def test_history_reaches_the_cloud_in_order(self):
+        upstream = self.cloud("ok")
+        user = self.client(self.daemon(NEUTRAL, cloud=upstream))
+        user.ask("and now", history=[{"role": "user", "content": "first"},
+                                     {"role": "assistant", "content": "second"}])
+        self.assertEqual([tuple(t) for t in upstream.requests[-1].history],
+                         [("user", "first"), ("assistant", "second")])
+
+
+class Retractable(harness.Case):
+    """Redo is obeyed if and only if nothing was heard and the client can take words back."""
+
+    def setUp(self):
+        self.upstream = self.cloud("wait 100\nanswer [[redo]] Anew.")
+        self.server = self.daemon(NEUTRAL, cloud=self.upstream)
+        self.user = self.client(self.server)
+
+    def test_display_that_cannot_retract(self):
+        answer = self.user.ask("q", retractable=False)
+        self.assertEqual((answer.done["verdict"], answer.text), ("fix", O + PHRASE + "Anew."))
+
+    def test_speech_that_can(self):
+        answer = self.user.ask("q", medium="speech", retractable=True)
+        self.assertEqual((answer.done["verdict"], answer.text), ("redo", "Anew."))
+
+    def test_played_forbids_it(self):
+        self.upstream.play("open\nwait 700\nanswer [[redo]] Anew.")
+        answer = self.user.start("q", medium="speech", retractable=True)
+        self.user.read_until(lambda: answer.has("opened"))
+        self.user.send({"op": "played", "id": answer.id, "words": 2})
+        self.user.finish(answer)
+        self.assertEqual((answer.done["verdict"], answer.text), ("fix", O + PHRASE + "Anew."))
+        self.assertEqual(self.server.status()["counters"]["redo_downgraded"], 1)
+
+    def test_played_nothing_allows_it(self):
+        self.upstream.play("open\nwait 300\nanswer [[redo]] Anew.")
+        answer = self.user.start("q", medium="speech", retractable=True)
+        self.user.read_until(lambda: answer.has("opened"))
+        self.user.send({"op": "played", "id": answer.id, "words": 0})
+        self.user.finish(answer)
+        self.assertEqual((answer.done["verdict"], answer.text), ("redo", "Anew."))
+
+    def test_a_correction_that_is_not_allowed_becomes_the_next(self):
+        for allow, verdict, text in (("pivot,fix", "pivot", None), ("fix", "fix", None)):
+            server = self.daemon({**NEUTRAL, "corrections": {"allow": allow}},
+                                 cloud=self.upstream)
+            answer = self.client(server).ask("q")
+            self.assertEqual(answer.done["verdict"], verdict, allow)
+            self.assertTrue(answer.text.startswith(O) and answer.text.endswith("Anew."),
+                            answer.text)
+
+
+class Notices(harness.Case):
+    def test_thinking(self):
+        upstream = self.cloud("open\nwait 600\nanswer [[ok]] a thing.")
+        server = self.daemon({**NEUTRAL, "deadlines": {"thinking_ms": 100}}, cloud=upstream)
+        answer = self.client(server).ask("q")
+        self.assertEqual([e["code"] for e in answer.of("notice")], ["thinking"])
+
+    def test_stalled(self):
+        upstream = self.cloud("say [[ok]] a thing\nwait 700\nsay \" of beauty.\"\nfinish stop\nend")
+        server = self.daemon({**NEUTRAL, "deadlines": {"stalled_ms": 100}}, cloud=upstream)
+        answer = self.client(server).ask("q")
+        self.assertEqual([e["code"] for e in answer.of("notice")], ["stalled"])
+        self.assertEqual(answer.text, O + " a thing of beauty.")
+
+    def test_offline_without_a_cloud(self):
+        answer = self.client(self.daemon(NEUTRAL)).ask("q")
+        self.assertEqual((answer.done["reason"], answer.done["source"], answer.done["verdict"]),
+                         ("local", "local", None))
+        self.assertTrue(answer.text.startswith(O))
+
+
+if __name__ == "__main__":
+    harness.main()
