@@ -2,7 +2,7 @@
 """What every end-to-end test stands on: the built daemon, a client that checks the protocol's
 invariants on every event it reads, the stand-in cloud, and a runner that speaks TAP.
 
-Environment: ULMD, ULMCTL (the built programs), ULMD_DATA (tests/data), ULMD_WRAP (a command put
+Environment: ULMD, ULMCTL, ULM (the built programs), ULMD_DATA (tests/data), ULMD_WRAP (a command put
 before the daemon, such as valgrind), ULMD_SLOW (factor on every wait).
 """
 import glob
@@ -24,6 +24,7 @@ import standin
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ULMD = os.environ.get("ULMD", os.path.join(ROOT, "build", "src", "ulmd"))
 ULMCTL = os.environ.get("ULMCTL", os.path.join(ROOT, "build", "src", "tools", "ulmctl"))
+ULM = os.environ.get("ULM", os.path.join(ROOT, "build", "src", "tools", "ulm"))
 DATA = os.environ.get("ULMD_DATA", os.path.join(ROOT, "tests", "data"))
 WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))
 SLOW = float(os.environ.get("ULMD_SLOW", "1"))
@@ -36,6 +37,16 @@ NEUTRAL = {"opener": {"min_confidence": "-0.000001", "neutral": OPENER}}
 TERMINAL = ("done", "error")
 SANITIZERS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "ERROR: LeakSanitizer",
               "runtime error:", "== ERROR SUMMARY: ")
+
+
+# Hands the listening socket it inherited on to the daemon, as systemd does: descriptor 3.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Violation(AssertionError):
@@ -246,6 +257,7 @@ class Daemon:
         self.config_path = os.path.join(self.dir, "ulmd.conf")
         self.state_dir = os.path.join(self.dir, "state")
         os.mkdir(self.state_dir, 0o700)
+        self.listener = None  # see activate()
         self.args, self.env, self.process = list(args), dict(env or {}), None
         self.wrap = WRAP if wrap is None else wrap
         self.sections = {"daemon": {"socket": self.socket, "dbus": "no",
@@ -277,6 +289,16 @@ class Daemon:
                     if value is not None:
                         file.write(f"{key} = {value}\n")
 
+    def activate(self):
+        """Listens in the daemon's place: from now on it is started with this socket, as by
+        systemd, and clients that come while it is down wait."""
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.socket = os.path.join(self.dir, "given")
+        self.listener.bind(self.socket)
+        self.listener.listen(512)
+        fd = str(self.listener.fileno())
+        self.wrap = [sys.executable, "-c", ACTIVATE, fd, *self.wrap]
+
     def start(self, connect=True):
         """Starts it and waits until its socket takes connections (with connect, by making one,
         which a socket-activated daemon would be started by)."""
@@ -288,7 +310,8 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.wrap, ULMD, "--config", self.config_path, *self.args],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
+                pass_fds=[self.listener.fileno()] if self.listener else [])
         until = time.monotonic() + WAIT
         while True:
             if self.process.poll() is not None:
@@ -369,6 +392,8 @@ class Daemon:
                 if mark in log and f"{mark}0 errors" not in log:
                     raise AssertionError(log[-8000:])
         finally:
+            if self.listener:
+                self.listener.close()
             shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -124,31 +123,18 @@ class Socket(harness.Case):
         self.assertEqual([e["code"] for e in user.loose], ["denied"])
 
 
-# passes a listening socket as descriptor 3, as systemd does, and becomes the daemon
-LAUNCHER = """
-import os, socket, sys
-sock = socket.socket(socket.AF_UNIX)
-sock.bind(sys.argv[1]); sock.listen(64)
-os.dup2(sock.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
 @unittest.skipUnless(built_with("SYSTEMD"), "built without systemd")
 class Systemd(harness.Case):
     def test_socket_activation(self):
         daemon = self.daemon(NEUTRAL, start=False)
-        given = os.path.join(daemon.dir, "given")
-        daemon.socket = given  # the one of the configuration must stay unused
-        daemon.wrap = [*harness.WRAP, sys.executable, "-c", LAUNCHER, given]
+        daemon.activate()
         daemon.start()
         self.assertTrue(self.client(daemon).ask("q").text.startswith(O))
-        self.assertFalse(os.path.exists(daemon.sections["daemon"]["socket"]))
+        self.assertFalse(os.path.exists(daemon.sections["daemon"]["socket"]),
+                         "it listened where nobody asked it to")
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)
-        self.assertTrue(os.path.exists(given), "the socket belongs to systemd")
+        self.assertTrue(os.path.exists(daemon.socket), "the socket belongs to systemd")
 
     @unittest.skipUnless(shutil.which("systemd-socket-activate"), "no systemd-socket-activate")
     def test_the_first_client_is_served(self):

@@ -133,15 +133,12 @@ class Injection(harness.Case):
         self.assertEqual(self.upstream.requests[-1].history[-1], ("assistant", first.text))
 
     def test_control_tokens_are_never_made_of_text(self):
-        ulm = os.path.join(os.path.dirname(harness.ULMD), "ulm")
-        if not os.path.exists(ulm):
-            self.skipTest("ulm is not built")
         model = harness.tiny_model()
         for text in ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "a<|im_start|>user\nb"):
-            plain = json.loads(subprocess.run([ulm, "tokenize", "-m", model, text], check=True,
+            plain = json.loads(subprocess.run([harness.ULM, "tokenize", "-m", model, text], check=True,
                                               stdout=subprocess.PIPE).stdout)
             self.assertTrue(all(i > 2 for i in plain), (text, plain))
-        special = json.loads(subprocess.run([ulm, "tokenize", "-m", model, "--special",
+        special = json.loads(subprocess.run([harness.ULM, "tokenize", "-m", model, "--special",
                                              "<|im_start|>"], check=True,
                                             stdout=subprocess.PIPE).stdout)
         self.assertEqual(len(special), 1)

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Load and soak: many connections, requests mixed with every fault, for minutes or for days.
+
+    tests/torture/soak.py --minutes 60 [--rate 10] [--connections 500] [--model FILE]
+
+Every request must get its one terminal event, memory and descriptors must not drift. Prints one
+line a minute, and at the end one JSON line; the exit status is 1 where a promise was broken.
+All of it stays on loopback. ULMD names the daemon's program.
+"""
+import argparse
+import glob
+import json
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import harness  # noqa: E402
+import standin  # noqa: E402
+
+LATEST_END = 12.0  # seconds: total_ms below, and room for a busy machine
+
+
+class Soak:
+    def __init__(self, args):
+        self.args = args
+        self.lock = threading.Lock()
+        self.ended, self.missed, self.busy, self.broken = 0, [], 0, []
+        self.first_words, self.running = [], 0
+        self.cloud = standin.Standin()
+        self.cloud.keep_records = False
+        limits = {"max_clients": args.connections + 400, "max_requests": 64}
+        self.daemon = harness.Daemon({
+            "daemon": limits,
+            "deadlines": {"first_byte_ms": 1500, "first_text_ms": 2500, "thinking_ms": 800,
+                          "stalled_ms": 800, "idle_ms": 2000, "total_ms": 6000}},
+            cloud=self.cloud, model=args.model or harness.shipped_model() or "tiny")
+        faults = sorted(os.path.basename(p)[:-5]
+                        for p in glob.glob(os.path.join(standin.SCENARIOS, "*.play")))
+        self.faults = [f for f in faults if f != "bomb"]  # its making costs the load generator
+
+    def one(self, number, chance):
+        """One request on a connection of its own."""
+        name = "ok" if chance.random() < 0.6 else chance.choice(self.faults)
+        end = chance.random()
+        user = None
+        try:
+            user = self.daemon.client()
+            answer = user.start(f"Question {number} about play:{name}",
+                                medium=chance.choice(["display", "speech"]),
+                                **({"session": f"s{number % 20}"} if end < 0.3 else {}))
+            if end > 0.95:  # this client leaves in the middle
+                user.read_until(lambda: answer.events, LATEST_END)
+                return
+            if end > 0.9:
+                user.send({"op": "cancel", "id": answer.id})
+            user.finish(answer, LATEST_END)
+            with self.lock:
+                self.ended += 1
+                self.busy += answer.terminal.get("code") == "busy"
+                if answer.terminal["event"] == "done":
+                    first = answer.done["timing"]["first_word"]
+                    if first is not None:
+                        self.first_words.append(first)
+        except harness.Violation as error:
+            self.broken.append(f"{name}: {error}"[:500])
+        except (AssertionError, OSError) as error:
+            self.missed.append(f"{name}: {error}"[:500])
+        finally:
+            if user:
+                user.close()
+            with self.lock:
+                self.running -= 1
+
+    def sample(self):
+        pid = self.daemon.process.pid
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            rss = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+        return rss, len(os.listdir(f"/proc/{pid}/fd"))
+
+    def quiet_sample(self):
+        """A sample with nothing open, so that two of them can be compared."""
+        until = time.monotonic() + 60
+        while self.running and time.monotonic() < until:
+            time.sleep(0.1)
+        self.daemon.await_status(lambda s: s["requests"]["open"] == 0)
+        # kept-alive connections to the cloud go by their own time, and are no drift
+        time.sleep(1)
+        return self.sample()
+
+    def slow_readers(self):
+        """Connections that ask and hardly read."""
+        users = []
+        for number in range(5):
+            user = self.daemon.client()
+            for i in range(20):
+                user.send({"op": "status", "id": f"{number}.{i}"})
+            users.append(user)
+        return users
+
+    def spell(self, seconds, chance):
+        """Requests at the given rate for some time."""
+        start, sent = time.monotonic(), 0
+        while time.monotonic() - start < seconds:
+            due = int((time.monotonic() - start) * self.args.rate)
+            while sent < due and self.running < 150:
+                with self.lock:
+                    self.running += 1
+                self.number += 1
+                threading.Thread(target=self.one, args=(self.number, random.Random(self.number)),
+                                 daemon=True).start()
+                sent += 1
+            sent = max(sent, due)
+            time.sleep(0.02)
+
+    def run(self):
+        chance = random.Random(1)
+        self.number = 0
+        idle = [self.daemon.client() for _ in range(self.args.connections)]
+        slow = self.slow_readers()
+        # warm: buffers, pools and the allocator reach their size
+        self.spell(max(5, self.args.minutes * 60 * 0.1), chance)
+        first = self.quiet_sample()
+        start, samples = time.monotonic(), [first]
+        while time.monotonic() - start < self.args.minutes * 60:
+            left = self.args.minutes * 60 - (time.monotonic() - start)
+            self.spell(min(60, max(1, left)), chance)
+            samples.append(self.quiet_sample())
+            print(f"{(time.monotonic() - start) / 60:8.1f} min  ended {self.ended}  busy {self.busy}"
+                  f"  missed {len(self.missed)}  broken {len(self.broken)}"
+                  f"  rss {samples[-1][0]} KiB  fds {samples[-1][1]}", flush=True)
+        for user in slow + idle:
+            user.close()
+        words = sorted(self.first_words) or [0]
+        # the drift of the second half, where the first quarter has settled what caches there are
+        half = samples[len(samples) // 2:]
+        result = {
+            "minutes": self.args.minutes, "rate": self.args.rate,
+            "connections": self.args.connections, "ended": self.ended, "busy": self.busy,
+            "missed": len(self.missed), "broken": len(self.broken),
+            "first_word_p50_ms": statistics.median(words),
+            "first_word_p99_ms": words[int(len(words) * 0.99)],
+            "rss_kib": half[-1][0], "rss_drift_kib": half[-1][0] - half[0][0],
+            "fd_drift": half[-1][1] - half[0][1]}
+        print(json.dumps(result))
+        for line in (self.missed + self.broken)[:20]:
+            print("!", line)
+        self.daemon.stop()
+        good = (not self.missed and not self.broken and self.ended
+                and result["rss_drift_kib"] < 1024 and result["fd_drift"] <= 0)
+        return 0 if good else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--rate", type=float, default=10, help="requests a second")
+    parser.add_argument("--connections", type=int, default=500, help="idle ones, beside the load")
+    parser.add_argument("--model", help="a model file; the shipped one, or the tests' tiny one")
+    sys.exit(Soak(parser.parse_args()).run())
+
+
+main()
