@@ -26,6 +26,7 @@
 #define ULM_SSE_LINE_MAX   (256u * 1024)
 #define ULM_SSE_EVENT_MAX  (1024u * 1024) /* the data of one event, or one NDJSON line */
 #define ULM_ERROR_BODY_MAX (64u * 1024)   /* read of a response that is no stream */
+#define ULM_STREAM_MAX     (16u * 1024 * 1024) /* all bytes of one streamed response, decoded */
 #define ULM_PROMPT_MAX     (16u * 1024)   /* a continuator prompt text */
 #define ULM_ENDPOINTS_MAX  8u
 #define ULM_KEY_MAX        4096u
