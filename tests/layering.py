@@ -19,6 +19,8 @@ LAYERS = {
     "client": ({"util", "client"}, set()),
     "tools": ({"util", "engine", "client", "tools"}, {"cjson"}),
 }
+# headers of inline functions for those who use the library anyway
+INLINE = {"src/util/cjson.h": {"cjson"}}
 # the contracts in include/ulmd, by the lowest layer that may know them
 CONTRACTS = {
     "limits.h": set(LAYERS), "request.h": set(LAYERS), "event.h": set(LAYERS),
@@ -35,6 +37,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 
 def check(path, layer):
     ours, libraries = LAYERS[layer]
+    libraries = libraries | INLINE.get(os.path.relpath(path, ROOT), set())
     folder = os.path.dirname(os.path.relpath(path, os.path.join(ROOT, "src")))
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
