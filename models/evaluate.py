@@ -40,7 +40,7 @@ class Speaker:
             state = checkpoint.load(path)
             config, weights = state["config"], state["model"]
             tokens, merges = state["tokenizer"]["tokens"], state["tokenizer"]["merges"]
-            self.lexicon, self.system = [], ""
+            self.lexicon, self.system = state["lexicon"], ""
         self.tok = Tokenizer(tokens, merges)
         self.net = models.Model(models.Config(**{k: v for k, v in config.items() if k in models.Config.__annotations__}))
         self.net.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in weights.items()})
@@ -115,10 +115,6 @@ def main():
     args = ap.parse_args()
     torch.set_num_threads(1)
     speaker = Speaker(args.model)
-    if not speaker.lexicon and not args.model.endswith(".gguf"):
-        import lexicon
-
-        speaker.lexicon = lexicon.words(args.data)
     rows = corpus.prompts(args.data)[:: args.every]
     if args.pack:
         part, loss, n = batches.Part(os.path.join(args.pack, "held.npz"), 0.0, 0.0), 0.0, 0

@@ -1,8 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Write a training checkpoint as a GGUF file that ulmd and llama.cpp both run. Several checkpoints are averaged.
-
-The word list of the opener guard is made from the written openers of --data and goes into the file as ulm.lexicon.
+"""Write a training checkpoint as a GGUF file that ulmd and llama.cpp both run. Several checkpoints are averaged; a GGUF
+file of this recipe is taken too, to change its type. The guard's word list goes into the file as ulm.lexicon.
 """
 import argparse
 import os
@@ -11,30 +10,41 @@ import numpy as np
 
 import checkpoint
 import gguf
-import lexicon
+
+
+def load(path):
+    if not path.endswith(".gguf"):
+        return checkpoint.load(path)
+    reader = gguf.Reader(path)
+    m = reader.metadata
+    return {
+        "config": gguf.config_of(reader),
+        "model": gguf.load_model(path),
+        "tokenizer": {"tokens": m["tokenizer.ggml.tokens"], "merges": m["tokenizer.ggml.merges"]},
+        "lexicon": m.get("ulm.lexicon", []),
+        "tokens": m.get("ulm.tokens_seen", 0),
+    }
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("checkpoint", nargs="+", help="checkpoint.pt of train.py")
-    ap.add_argument("--data", help="the training data, for the word list")
+    ap.add_argument("checkpoint", nargs="+", help="checkpoint.pt of train.py, or a .gguf")
     ap.add_argument("--name", default="ulm-8m")
     ap.add_argument("--type", default="q8_0", choices=["f32", "f16", "q8_0"])
     ap.add_argument("--license", default="MIT")
     ap.add_argument("--system", default="", help="system text put before every request (ulm.system)")
     ap.add_argument("--out", required=True)
     args = ap.parse_args()
-    files = [checkpoint.load(p) for p in args.checkpoint]
+    files = [load(p) for p in args.checkpoint]
     first = files[0]
     model = {n: np.mean([f["model"][n] for f in files], axis=0, dtype=np.float64).astype(np.float32) for n in first["model"]}
-    words = lexicon.words(args.data) if args.data else []
     info = [
         ("general.name", gguf.STRING, args.name),
         ("general.license", gguf.STRING, args.license),
         ("general.description", gguf.STRING, "First words of a reply: 4 to 8 words that a larger model continues."),
         ("ulm.system", gguf.STRING, args.system),
         ("ulm.tokens_seen", gguf.U64, int(first["tokens"])),
-        ("ulm.lexicon", gguf.ARRAY, (gguf.STRING, words)),
+        ("ulm.lexicon", gguf.ARRAY, (gguf.STRING, first["lexicon"])),
     ]
     kind = {"f32": gguf.F32, "f16": gguf.F16, "q8_0": gguf.Q8_0}[args.type]
     gguf.save_model(args.out + ".new", first["config"], model, first["tokenizer"], kind, info)

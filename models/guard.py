@@ -15,6 +15,7 @@ class Guard:
     def __init__(self, said, lexicon, least=4, most=8):
         self.names = sorted({f for w in WORD.findall(said.lower()) for f in (w, w.split("'")[0], w.split("'")[0] + "'s")})
         self.words = sorted({*lexicon, *self.names}) if lexicon else None
+        self.shapes = sorted({f for w in WORD.findall(said) for f in (w, w.split("'")[0], w.split("'")[0] + "'s")})
         self.numbers = sorted(set(NUMBER.findall(said)))
         self.least, self.most = least, most
 
@@ -40,6 +41,8 @@ class Guard:
             if whole:
                 low = low.rstrip("'")
             if first and whole and low in POLAR:
+                return False
+            if not word[1:].islower() and len(word) > 1 and low not in SELF and not self._in(self.shapes, word, whole):
                 return False
             named = word[0].isupper() and not first
             if named and not self._in(self.names, low, whole) and not (low in SELF or (not whole and "i'".startswith(low))):

@@ -17,6 +17,7 @@ import sys
 import augment
 import batches
 import corpus
+import lexicon
 from bpe import IM_END, IM_START, Tokenizer
 
 # rows of each kind for one part: passes over the written sets, rows of the others; `until` is the share of the run
@@ -125,6 +126,8 @@ def main():
     args = ap.parse_args()
     os.makedirs(args.out, exist_ok=True)
     shutil.copyfile(args.tokenizer, os.path.join(args.out, "tokenizer.json"))
+    with open(os.path.join(args.out, "lexicon.json"), "w", encoding="utf-8") as f:
+        json.dump(lexicon.words(args.data), f)
     packer = Packer(args.data, Tokenizer.load(args.tokenizer), args.seed, args.limit)
     held = [packer.from_row(r, o, False) for r in packer.held for o in r["openers"]]
     batches.save(os.path.join(args.out, "held.npz"), [r for r in held if r])
