@@ -3,12 +3,13 @@
 """Train a model on packed rows, on the CPU (one process a core, gradients in shared memory) or on one GPU.
 
 The learning rate warms up, stays, and falls to nothing over the last part of the time given by --minutes, so that a
-run always ends in time; a stopped run goes on from its checkpoint (time already trained counts). Matrices are trained
-with Muon, embeddings and norms with AdamW.
+run always ends in time. SIGTERM saves and stops; a stopped run goes on from its checkpoint (time already trained counts).
+Matrices are trained with Muon, embeddings and norms with AdamW.
 """
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 
@@ -29,6 +30,7 @@ import torch
 import torch.multiprocessing as mp
 
 import batches
+import fused
 import model as models
 
 
@@ -116,25 +118,30 @@ def held_loss(net, part, device, dtype):
     return losses / max(1, n)
 
 
-def worker(rank, net, opt, shared, sched, args, resume):
+def worker(rank, net, opt, shared, sched, args, resume, library):
     device = torch.device(args.device)
     dtype = torch.float32 if args.float32 else torch.bfloat16
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     grads, barrier, control = shared
     named = list(net.named_parameters())
-    if args.workers > 1:
+    if args.workers > 1 or library:
         for n, p in named:
-            p.grad = grads[rank][n]
+            p.grad = grads[rank][n] if args.workers > 1 else torch.zeros_like(p.data)
+    quick = fused.Fused(net, library) if library else None
     start, before, step = time.time(), resume["seconds"], resume["step"]
     sched.state.update(resume["schedule"])
     tokens, seen, saved, logged = resume["tokens"], np.zeros(6), time.time(), time.time()
     log = open(os.path.join(args.out, "log.tsv"), "a", encoding="utf-8") if rank == 0 else None
+    stop = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.append(1))
     while True:
         if rank == 0:
             elapsed = before + time.time() - start
             control[0] = min(1.0, elapsed / (60 * args.minutes))
-            control[1] = float(elapsed >= 60 * args.minutes or step >= args.steps)
+            late = time.time() - start >= 60 * args.stop_after
+            control[1] = float(bool(stop) or late or elapsed >= 60 * args.minutes or step >= args.steps)
         barrier.wait()
         progress = float(control[0])
         if control[1]:
@@ -145,10 +152,15 @@ def worker(rank, net, opt, shared, sched, args, resume):
         for p in (p for _, p in named):
             if p.grad is not None:
                 p.grad.zero_()
+        if quick:
+            quick.refresh()
         for g in groups[rank :: args.workers]:
             ids, weight = (torch.from_numpy(x).to(device, non_blocking=True) for x in part.batch(g))
-            loss, each, w = net.loss(ids, weight / total, dtype)
-            loss.backward()
+            if quick:
+                each, w = quick.step(ids, weight / total)
+            else:
+                loss, each, w = net.loss(ids, weight / total, dtype)
+                loss.backward()
             if rank == 0 and (args.device == "cpu" or step % 20 == 0):
                 w = w * total
                 for k, pick in enumerate((w > 0.99, near(w, args.request_weight), near(w, args.text_weight))):
@@ -186,8 +198,10 @@ def save(net, opt, sched, args, step, tokens, seconds):
         "tokens": tokens,
         "seconds": seconds,
         "schedule": sched.state,
-        "tokenizer": json.load(open(os.path.join(args.pack, "tokenizer.json"), encoding="utf-8")),
     }
+    for part in ("tokenizer", "lexicon"):
+        with open(os.path.join(args.pack, part + ".json"), encoding="utf-8") as f:
+            state[part] = json.load(f)
     torch.save(state, path + ".new")
     os.replace(path + ".new", path)
 
@@ -199,6 +213,7 @@ def arguments():
     ap.add_argument("--preset", default="ulm-8m", choices=models.PRESETS)
     ap.add_argument("--init", metavar="GGUF", help="start from the weights of this file instead of random ones")
     ap.add_argument("--minutes", type=float, required=True, help="training time of the whole run, resumed parts included")
+    ap.add_argument("--stop-after", type=float, default=1e9, metavar="MINUTES", help="save and stop this call then")
     ap.add_argument("--steps", type=int, default=1 << 40, help="stop earlier, after so many steps")
     ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     ap.add_argument("--workers", type=int, default=None, help="processes (default: one a core on the CPU, 1 on a GPU)")
@@ -213,6 +228,7 @@ def arguments():
     ap.add_argument("--request-weight", type=float, default=0.15)
     ap.add_argument("--text-weight", type=float, default=0.3)
     ap.add_argument("--float32", action="store_true")
+    ap.add_argument("--plain", action="store_true", help="on the CPU: torch alone, without fused.c")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--log-every", type=int, default=50)
     ap.add_argument("--eval-every", type=int, default=500)
@@ -258,13 +274,15 @@ def main():
             p.data.share_memory_()
         grads = [{n: torch.zeros_like(p.data).share_memory_() for n, p in net.named_parameters()} for _ in range(args.workers)]
     shared = (grads, barrier, control)
+    library = fused.library() if args.device == "cpu" and not (args.float32 or args.plain) else None
+    print("fused CPU kernels" if library else "plain torch", flush=True)
     others = [
-        context.Process(target=worker, args=(r, net, opt, shared, sched, args, resume), daemon=True)
+        context.Process(target=worker, args=(r, net, opt, shared, sched, args, resume, library), daemon=True)
         for r in range(1, args.workers)
     ]
     for p in others:
         p.start()
-    worker(0, net, opt, shared, sched, args, resume)
+    worker(0, net, opt, shared, sched, args, resume, library)
     for p in others:
         p.join()
 
