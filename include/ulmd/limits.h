@@ -15,6 +15,10 @@
 #define ULM_TURNS_MAX        64u           /* entries of `history`, and turns kept for a session */
 #define ULM_OUTPUT_QUEUE_MAX (1024u * 1024) /* unsent events of one slow reader */
 
+/* A session's history: the newest exchanges within all of these bounds. */
+#define ULM_SESSION_TURNS_MAX 66u /* questions and answers together, two of them while one is added */
+#define ULM_SESSION_BYTES_MAX (96u * 1024)
+
 /* The opener. */
 #define ULM_WORDS_MAX        16u  /* highest max_words that may be configured or asked */
 #define ULM_OPENER_MAX       512u /* opener text */
@@ -43,6 +47,8 @@
 static_assert(ULM_INPUT_MAX < ULM_LINE_MAX, "a legal request fits its line");
 static_assert(ULM_OUTPUT_QUEUE_MAX >= 6 * ULM_ANSWER_MAX + ULM_LINE_MAX,
               "a `done` with every character escaped fits an empty queue");
+static_assert(ULM_SESSION_TURNS_MAX == ULM_TURNS_MAX + 2, "a session's turns are a legal history");
+static_assert(ULM_SESSION_BYTES_MAX >= ULM_INPUT_MAX + ULM_ANSWER_MAX, "one exchange always fits");
 static_assert(ULM_ERROR_BODY_MAX <= ULM_SSE_EVENT_MAX, "an error body is no longer than an event");
 
 #endif
