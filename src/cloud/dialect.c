@@ -27,6 +27,7 @@ static const struct ulm_dialect_table tables[ULM_DIALECT_N] = {
         .path = "/messages",
         .key_header = "x-api-key: ",
         .fixed_header = "anthropic-version: 2023-06-01",
+        .needs_marker = true,
         .has_prefill = true,
         .write = ulm_anthropic_write,
         .decode = ulm_anthropic_decode,

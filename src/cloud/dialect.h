@@ -36,6 +36,7 @@ struct ulm_dialect_table {
     const char *key_header;    /* NULL = "Authorization: Bearer " */
     const char *fixed_header;  /* "Name: value", or NULL */
     bool ndjson;               /* the stream is NDJSON; else server-sent events */
+    bool needs_marker;         /* an end without its marker is a cut, whatever was said before */
     bool has_prefill;          /* there is a way to leave the assistant turn open */
     void (*write)(struct ulm_writer *writer, const struct ulm_body *body);
     /* Reads one event; event is its name or "". Reports through ulm_stream_*(). */

@@ -193,9 +193,9 @@ void ulm_stream_finish(struct ulm_stream *stream)
     } else if (ulm_sse_finish(&stream->sse) == 1) {
         read_event(stream, "", &stream->sse.data);
     }
-    if (stream->phase == ULM_STREAM_CLOSING)
+    if (stream->phase == ULM_STREAM_CLOSING && !stream->dialect->needs_marker)
         ulm_stream_end(stream);
-    if (stream->phase == ULM_STREAM_OPEN) {
+    if (stream->phase < ULM_STREAM_ENDED) {
         release_held(stream);
         ulm_stream_fail(stream, "cut");
     }

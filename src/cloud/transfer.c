@@ -305,7 +305,7 @@ void ulm_transfer_advance(struct ulm_transfer *transfer, struct ulm_attempt *att
     if (attempt->stream.text.len > 0 && !pass_text(transfer, attempt, now_us))
         return;
     if (attempt->due_us <= now_us && attempt->stream.phase == ULM_STREAM_CLOSING)
-        ulm_stream_end(&attempt->stream);
+        ulm_stream_finish(&attempt->stream);
 
     if (attempt->stream.phase == ULM_STREAM_ENDED)
         answered(transfer, attempt, now_us);
