@@ -11,11 +11,11 @@
 
 #include <ulmd/session.h>
 
-#include "front/client.h"
+#include "front/conn.h"
 #include "util/log.h"
 
-#define ACCEPTS_A_TURN 32 /* so that a flood of connections does not keep answers waiting */
-#define LINGER_MS 250     /* how often those who linger are looked at; none linger, no timer */
+#define ACCEPTS_A_TURN 32  /* so that a flood of connections does not keep answers waiting */
+#define LINGER_MS      250 /* how often those who linger are looked at; none linger, no timer */
 
 void ulm_socket_handle_closed(struct ulm_socket *sock)
 {
@@ -122,7 +122,7 @@ static void take_client(struct ulm_socket *sock, int fd)
                "this user has as many connections as it may (client_connections)");
         return;
     }
-    int r = peer ? ulm_client_new(sock, fd, who.uid, peer) : -ENOMEM;
+    int r = peer ? ulm_conn_new(sock, fd, who.uid, peer) : -ENOMEM;
     if (r < 0) {
         if (peer)
             ulm_peers_leave(sock->peers, peer);
@@ -174,12 +174,12 @@ static void on_linger(uv_timer_t *timer)
     struct ulm_socket *sock = timer->data;
     int64_t now_us = ulm_front_now_us();
     bool any = false;
-    for (struct ulm_client *c = sock->clients, *next; c; c = next) {
+    for (struct ulm_conn *c = sock->clients, *next; c; c = next) {
         next = c->next;
-        if (c->state < ULM_CLIENT_CLOSING)
+        if (c->state < ULM_CONN_CLOSING)
             continue;
         if (now_us >= c->linger_until_us)
-            ulm_client_close(c);
+            ulm_conn_close(c);
         else
             any = true;
     }
@@ -196,15 +196,15 @@ void ulm_socket_watch_lingering(struct ulm_socket *sock)
     sock->lingering = true;
 }
 
-/* Before the loop sleeps: see client.c. */
+/* Before the loop sleeps: see conn.c. */
 static void on_prepare(uv_prepare_t *handle)
 {
     struct ulm_socket *sock = handle->data;
     while (sock->attention) {
-        struct ulm_client *client = sock->attention;
-        sock->attention = client->next_attention;
-        client->wants_attention = false;
-        ulm_client_attend(client);
+        struct ulm_conn *conn = sock->attention;
+        sock->attention = conn->next_attention;
+        conn->wants_attention = false;
+        ulm_conn_attend(conn);
     }
     tell_stopped(sock);
 }
@@ -266,8 +266,8 @@ void ulm_socket_stop(struct ulm_socket *sock, void (*stopped)(void *data), void 
     sock->stopped = stopped;
     sock->stopped_data = data;
     close_listeners(sock);
-    for (struct ulm_client *c = sock->clients; c; c = c->next)
-        ulm_client_finish(c);
+    for (struct ulm_conn *c = sock->clients; c; c = c->next)
+        ulm_conn_finish(c);
 }
 
 struct ulm_socket *ulm_socket_free(struct ulm_socket *sock)
@@ -276,7 +276,7 @@ struct ulm_socket *ulm_socket_free(struct ulm_socket *sock)
         return NULL;
     close_listeners(sock);
     while (sock->clients)
-        ulm_client_close(sock->clients);
+        ulm_conn_close(sock->clients);
     if (sock->spare_fd >= 0)
         close(sock->spare_fd);
     uv_close((uv_handle_t *)&sock->linger, on_handle_closed);

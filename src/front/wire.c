@@ -78,6 +78,13 @@ static bool is_blank(const char *text, size_t len)
     return true;
 }
 
+static bool is_object(const char *json)
+{
+    while (ulm_is_space(*json))
+        json++;
+    return *json == '{';
+}
+
 int ulm_wire_next(struct ulm_wire *wire, bool end, struct ulm_request *ret_request,
                   struct ulm_fault *ret_fault)
 {
@@ -95,13 +102,15 @@ int ulm_wire_next(struct ulm_wire *wire, bool end, struct ulm_request *ret_reque
         char *line = wire->in.data + wire->taken;
         wire->taken += (size_t)len;
         if (wire->taken < wire->in.len)
-            wire->taken++; /* the LF, whose place the NUL takes; at the end the buffer has its own */
+            wire->taken++; /* the LF, whose place the NUL takes; at the end the buffer has its own
+                            */
         wire->scanned = wire->taken;
         line[len] = '\0';
         if (is_blank(line, (size_t)len))
             continue;
 
-        switch (ulm_json_check(line, (size_t)len, ULM_JSON_DEPTH_MAX)) {
+        int r = ulm_json_check(line, (size_t)len, ULM_JSON_DEPTH_MAX);
+        switch (r == 0 && !is_object(line) ? -EINVAL : r) {
         case 0:
             return ulm_wire_read_request(line, ret_request, ret_fault);
         case -EILSEQ:

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "front/wire.h"
+#include "util/cjson.h"
 #include "util/text.h"
 
 /* What is read, and where the first mistake goes. Readers return false once there is one. */
@@ -20,8 +21,8 @@ struct reader {
     struct ulm_fault *fault;
 };
 
-__attribute__((format(printf, 3, 4))) static bool
-fail(struct reader *r, enum ulm_error code, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool fail(struct reader *r, enum ulm_error code,
+                                                       const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -36,11 +37,7 @@ fail(struct reader *r, enum ulm_error code, const char *format, ...)
 /* Of a duplicate member the last counts, and null is as good as absent. */
 static const cJSON *member(const cJSON *object, const char *name)
 {
-    const cJSON *found = NULL;
-    for (const cJSON *item = object->child; item; item = item->next) {
-        if (strcmp(item->string, name) == 0)
-            found = item;
-    }
+    const cJSON *found = ulm_json_member(object, name);
     return found && !cJSON_IsNull(found) ? found : NULL;
 }
 
@@ -309,8 +306,7 @@ int ulm_wire_read_request(const char *line, struct ulm_request *ret_request,
     struct ulm_fault fault = {0};
     struct reader r = {request.tree, &fault};
     bool oom = false;
-    bool ok = cJSON_IsObject(request.tree) ? read_members(&r, &request, &oom)
-                                           : BAD(&r, "a line must be a JSON object");
+    bool ok = read_members(&r, &request, &oom);
     if (ok) {
         *ret_request = request;
         return ULM_WIRE_REQUEST;

@@ -6,7 +6,7 @@
 struct ulm_fault;
 struct ulm_request;
 
-/* line passed ulm_json_check. ULM_WIRE_REQUEST, ULM_WIRE_FAULT or -ENOMEM. */
+/* line is a JSON object that passed ulm_json_check. ULM_WIRE_REQUEST, ULM_WIRE_FAULT or -ENOMEM. */
 int ulm_wire_read_request(const char *line, struct ulm_request *ret_request,
                           struct ulm_fault *ret_fault);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection of the Unix socket. Private to front/socket. */
-#ifndef ULM_FRONT_CLIENT_H
-#define ULM_FRONT_CLIENT_H
+#ifndef ULM_FRONT_CONN_H
+#define ULM_FRONT_CONN_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,25 +17,25 @@
 #include "util/buf.h"
 
 /* In the order they happen; each may be passed over. */
-enum ulm_client_state {
-    ULM_CLIENT_OPEN,      /* requests are read */
-    ULM_CLIENT_ENDED,     /* input has ended; open requests finish */
-    ULM_CLIENT_CLOSING,   /* nothing is read; what is queued goes out, for LINGER_US at most */
-    ULM_CLIENT_LINGERING, /* all is out; input is thrown away until the peer has seen the end */
-    ULM_CLIENT_CLOSED,    /* the handle is closing; the close callback frees */
+enum ulm_conn_state {
+    ULM_CONN_OPEN,      /* requests are read */
+    ULM_CONN_ENDED,     /* input has ended; open requests finish */
+    ULM_CONN_CLOSING,   /* nothing is read; what is queued goes out, for LINGER_US at most */
+    ULM_CONN_LINGERING, /* all is out; input is thrown away until the peer has seen the end */
+    ULM_CONN_CLOSED,    /* the handle is closing; the close callback frees */
 };
 
-struct ulm_client {
+struct ulm_conn {
     struct ulm_sink sink; /* core knows it until ulm_core_sink_gone */
     struct ulm_socket *sock;
-    struct ulm_client *prev, *next;     /* ulm_socket.clients */
-    struct ulm_client *next_attention;  /* ulm_socket.attention */
+    struct ulm_conn *prev, *next;    /* ulm_socket.clients */
+    struct ulm_conn *next_attention; /* ulm_socket.attention */
     bool wants_attention;
     bool known_to_core;
     uv_poll_t poll;
     int poll_events; /* as last given to uv_poll_start */
     int fd;
-    enum ulm_client_state state;
+    enum ulm_conn_state state;
     int64_t linger_until_us;
     struct ulm_peer *peer;
 
@@ -61,9 +61,9 @@ struct ulm_socket {
     size_t n_listeners;
     int spare_fd; /* given up to refuse a client when fds run out */
 
-    struct ulm_client *clients;
-    size_t n_clients; /* not CLOSED */
-    struct ulm_client *attention; /* what the next turn of the loop looks at */
+    struct ulm_conn *clients;
+    size_t n_clients;           /* not CLOSED */
+    struct ulm_conn *attention; /* what the next turn of the loop looks at */
 
     uv_prepare_t prepare;
     uv_timer_t linger;
@@ -78,16 +78,16 @@ struct ulm_socket {
 };
 
 /* Takes fd on success. 0, -ENOMEM or libuv's errno. */
-int ulm_client_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer);
+int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer);
 
 /* Looks after what happened since: writes, ends, closes. */
-void ulm_client_attend(struct ulm_client *client);
+void ulm_conn_attend(struct ulm_conn *conn);
 
 /* Takes no more requests; what is queued goes out. */
-void ulm_client_finish(struct ulm_client *client);
+void ulm_conn_finish(struct ulm_conn *conn);
 
-/* Ends the connection now. Core forgets the client; its requests are cancelled. */
-void ulm_client_close(struct ulm_client *client);
+/* Ends the connection now. Core forgets the conn; its requests are cancelled. */
+void ulm_conn_close(struct ulm_conn *conn);
 
 /* socket.c: a handle of the socket's closed; a client has begun to close. */
 void ulm_socket_handle_closed(struct ulm_socket *sock);
