@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/config_parts.h"
+
+#define FILE_MAX (256u * 1024)
+
+struct ulm_config_string {
+    struct ulm_config_string *next;
+    char text[];
+};
+
+char *ulm_config_keep(struct ulm_config *config, const char *text, size_t len)
+{
+    struct ulm_config_string *string = malloc(sizeof *string + len + 1);
+    if (!string)
+        return NULL;
+    memcpy(string->text, text, len);
+    string->text[len] = '\0';
+    string->next = config->strings;
+    config->strings = string;
+    return string->text;
+}
+
+int ulm_config_fault(char *reterr, const struct ulm_config_at *at, const char *format, ...)
+{
+    va_list args;
+    int n = at->line > 0 ? snprintf(reterr, ULM_CONFIG_ERROR_MAX, "%s:%d: ", at->file, at->line)
+                         : snprintf(reterr, ULM_CONFIG_ERROR_MAX, "%s: ", at->file);
+    if (n < 0 || (unsigned)n >= ULM_CONFIG_ERROR_MAX)
+        return -EINVAL;
+    va_start(args, format);
+    (void)vsnprintf(reterr + n, ULM_CONFIG_ERROR_MAX - (size_t)n, format, args);
+    va_end(args);
+    for (char *p = reterr; *p; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7F)
+            *p = '?'; /* one line, whatever the file holds */
+    }
+    return -EINVAL;
+}
+
+void ulm_config_wipe_keys(struct ulm_config *config)
+{
+    for (size_t i = 0; i < config->n_endpoints; i++) {
+        struct ulm_config_endpoint *endpoint = &config->endpoints[i];
+        if (endpoint->key)
+            explicit_bzero(endpoint->key, strlen(endpoint->key));
+        free(endpoint->key);
+        endpoint->key = NULL;
+        endpoint->to.key = NULL;
+        config->cloud_endpoints[i].key = NULL;
+    }
+}
+
+struct ulm_config *ulm_config_free(struct ulm_config *config)
+{
+    if (!config)
+        return NULL;
+    ulm_config_wipe_keys(config);
+    while (config->strings) {
+        struct ulm_config_string *next = config->strings->next;
+        free(config->strings);
+        config->strings = next;
+    }
+    free(config);
+    return NULL;
+}
+
+static int new_config(struct ulm_config **ret)
+{
+    struct ulm_config *config = calloc(1, sizeof *config);
+    if (!config)
+        return -ENOMEM;
+    ulm_config_set_defaults(config);
+    *ret = config;
+    return 0;
+}
+
+int ulm_config_parse(const char *name, const char *text, size_t len, struct ulm_config **ret_config,
+                     char reterr[static ULM_CONFIG_ERROR_MAX])
+{
+    struct ulm_config *config;
+    int r = new_config(&config);
+    if (r < 0)
+        return r;
+    r = ulm_config_read_text(config, name, text, len, reterr);
+    if (r == 0)
+        r = ulm_config_check(config, reterr);
+    if (r < 0) {
+        ulm_config_free(config);
+        return r;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+static int read_file(struct ulm_config *config, const char *path, bool may_lack, char *reterr)
+{
+    const struct ulm_config_at at = {path, 0};
+    char *text;
+    size_t len;
+    int r = ulm_config_slurp(path, FILE_MAX, &text, &len);
+    if (r == -ENOENT && may_lack)
+        return 0;
+    if (r < 0) {
+        ulm_config_fault(reterr, &at, "%s", strerror(-r));
+        return r;
+    }
+    r = ulm_config_read_text(config, path, text, len, reterr);
+    free(text);
+    return r;
+}
+
+static int is_conf(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".conf") == 0;
+}
+
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name); /* without a locale */
+}
+
+static int read_default_files(struct ulm_config *config, char *reterr)
+{
+    static const char dir[] = ULMD_CONFDIR "/ulmd.conf.d";
+    int r = read_file(config, ULMD_CONFDIR "/ulmd.conf", /* may_lack */ true, reterr);
+    if (r < 0)
+        return r;
+
+    struct dirent **entries;
+    int n = scandir(dir, &entries, is_conf, compare_names);
+    if (n < 0)
+        return errno == ENOENT ? 0 : -errno;
+    for (int i = 0; i < n; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", dir, entries[i]->d_name);
+        if (r == 0)
+            r = read_file(config, path, /* may_lack */ false, reterr);
+        free(entries[i]);
+    }
+    free(entries);
+    return r;
+}
+
+/* systemd may give several, parted by colons: the first is ours. */
+static int default_state_dir(struct ulm_config *config)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+    if (config->state_dir || !dir || !*dir)
+        return 0;
+    config->state_dir = ulm_config_keep(config, dir, strcspn(dir, ":"));
+    return config->state_dir ? 0 : -ENOMEM;
+}
+
+int ulm_config_load(const char *path, struct ulm_config **ret_config,
+                    char reterr[static ULM_CONFIG_ERROR_MAX])
+{
+    struct ulm_config *config;
+    snprintf(reterr, ULM_CONFIG_ERROR_MAX, "the configuration cannot be read");
+    int r = new_config(&config);
+    if (r < 0)
+        return r;
+    r = path ? read_file(config, path, /* may_lack */ false, reterr)
+             : read_default_files(config, reterr);
+    if (r == 0)
+        r = ulm_config_check(config, reterr);
+    if (r == 0)
+        r = default_state_dir(config);
+    if (r == 0)
+        r = ulm_config_load_prompts(config, reterr);
+    if (r == 0)
+        r = ulm_config_load_keys(config, reterr);
+    if (r < 0) {
+        ulm_config_free(config);
+        return r;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cloud)
+{
+    for (size_t i = 0; i < config->n_endpoints; i++)
+        config->cloud_endpoints[i] = config->endpoints[i].to;
+    *ret_cloud = (struct ulm_cloud_config){
+        .endpoints = config->cloud_endpoints,
+        .n_endpoints = config->n_endpoints,
+        .state_dir = config->state_dir,
+    };
+    return config->n_endpoints > 0;
+}
+
+static bool differ(const char *a, const char *b)
+{
+    return (a == NULL) != (b == NULL) || (a && strcmp(a, b) != 0);
+}
+
+const char *ulm_config_needs_restart(const struct ulm_config *old, const struct ulm_config *now)
+{
+    const struct ulm_engine_config *a = &old->engine, *b = &now->engine;
+    if (differ(a->path, b->path) || a->threads != b->threads || differ(a->cores, b->cores) ||
+        differ(a->kernels, b->kernels) || a->context != b->context || differ(a->system, b->system))
+        return "[model]";
+    if (differ(old->socket, now->socket) || old->socket_mode != now->socket_mode ||
+        differ(old->socket_group, now->socket_group) || old->dbus != now->dbus ||
+        old->log_text != now->log_text)
+        return "socket, socket_mode, socket_group, dbus and log_text of [daemon]";
+    return NULL;
+}
