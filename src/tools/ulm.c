@@ -17,6 +17,13 @@ static const struct command {
 } commands[] = {
     {"info", ulm_cmd_info, "FILE", "what a model file holds"},
     {"tokenize", ulm_cmd_tokenize, "-m FILE [--special] TEXT|-", "token ids, a JSON array a line"},
+    {"logits", ulm_cmd_logits, "-m FILE --ids 1,2,3", "logits after the last id, a JSON array"},
+    {"opener", ulm_cmd_opener,
+     "-m FILE [--json] [--context FACT]... [--min-words N] [--max-words N] [--beam N]\n"
+     "        [--temperature T] [--top-p P] [--seed N] [--no-guard] [--system TEXT] TEXT|-",
+     "the first words of a reply, for each line"},
+    {"generate", ulm_cmd_generate, "-m FILE --raw TEXT [-n 32] [--ids]",
+     "greedy continuation; special tokens are read"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)
@@ -93,7 +100,8 @@ static void help(void)
     for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  ulm %s %s\n        %s\n", commands[i].name, commands[i].arguments,
                commands[i].purpose);
-    puts("  ulm --version | --help");
+    puts("  ulm --version | --help\n"
+         "What runs a model also takes [-t THREADS] [--kernels NAME].");
 }
 
 /* What was printed counts only when it was written. */

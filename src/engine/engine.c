@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker. Jobs wait in two queues under one mutex: openers and endings first, then drafts. The
+ * worker sleeps on a condition variable, takes one job, runs it without the mutex, and queues its
+ * results; the caller's thread fetches them after `wake`. A running job looks between tokens
+ * whether it is still wanted; a draft also gives way to an opener and is taken up again later.
+ */
+#include <ulmd/engine.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/decoder.h"
+#include "engine/job.h"
+
+struct queue {
+    struct ulm_queued_job *first, **end;
+};
+
+struct ulm_engine {
+    struct ulm_decoder *decoder;
+    void (*wake)(void *data);
+    void *wake_data;
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t mutex; /* over all below */
+    pthread_cond_t work;
+    bool stopping;
+    struct queue urgent, drafts;
+    size_t waiting; /* jobs in both queues */
+    struct ulm_queued_job *running;
+    struct ulm_queued_result *results, **results_end;
+
+    atomic_bool give_way; /* an opener waits, or the engine stops: a draft ends */
+    atomic_bool busy;
+};
+
+/* --- queues; the mutex is held --- */
+
+static void append(struct queue *queue, struct ulm_queued_job *job)
+{
+    job->next = NULL;
+    *queue->end = job;
+    queue->end = &job->next;
+}
+
+static struct ulm_queued_job *take_first(struct queue *queue)
+{
+    struct ulm_queued_job *job = queue->first;
+    if (!job)
+        return NULL;
+    queue->first = job->next;
+    if (!queue->first)
+        queue->end = &queue->first;
+    return job;
+}
+
+/* Drops the waiting jobs of a ticket; returns how many. */
+static size_t drop_ticket(struct queue *queue, uint64_t ticket)
+{
+    size_t n = 0;
+    struct ulm_queued_job **at = &queue->first;
+    while (*at) {
+        struct ulm_queued_job *job = *at;
+        if (job->job.ticket == ticket) {
+            *at = job->next;
+            ulm_queued_job_unref(job);
+            n++;
+        } else {
+            at = &job->next;
+        }
+    }
+    queue->end = at;
+    return n;
+}
+
+static void note_state(struct ulm_engine *engine)
+{
+    atomic_store(&engine->busy, engine->running || engine->waiting);
+    atomic_store(&engine->give_way, engine->stopping || engine->urgent.first);
+}
+
+/* --- the worker's thread --- */
+
+static bool should_stop(void *data)
+{
+    struct ulm_engine *engine = data;
+    struct ulm_queued_job *job = engine->running;
+    return atomic_load(&job->cancelled) ||
+           (job->job.kind == ULM_JOB_DRAFT && atomic_load(&engine->give_way));
+}
+
+/* Queues a result of the running job unless nobody wants it. What `numbers` holds is copied. */
+static void report(struct ulm_engine *engine, enum ulm_result_kind kind, const char *text,
+                   size_t len, const struct ulm_outcome *numbers)
+{
+    struct ulm_queued_job *job = engine->running;
+    pthread_mutex_lock(&engine->mutex);
+    struct ulm_queued_result *queued =
+        atomic_load(&job->cancelled) ? NULL : ulm_queued_job_result(job, kind, text, len);
+    if (queued) {
+        if (numbers) {
+            queued->result.words = numbers->words;
+            queued->result.confidence = numbers->confidence;
+            queued->result.guard_hits = numbers->guard_hits;
+            queued->result.prompt_shortened = numbers->prompt_shortened;
+            queued->result.prompt_tokens = numbers->prompt_tokens;
+            queued->result.reused_tokens = numbers->reused_tokens;
+            queued->result.generated_tokens = numbers->generated_tokens;
+        }
+        queued->next = NULL;
+        *engine->results_end = queued;
+        engine->results_end = &queued->next;
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    if (queued && engine->wake)
+        engine->wake(engine->wake_data);
+}
+
+static void say_word(void *data, const char *text, size_t len)
+{
+    report(data, ULM_RESULT_WORD, text, len, NULL);
+}
+
+static const char *failure(int error)
+{
+    switch (error) {
+    case -EDOM:
+        return "the model computes no finite numbers";
+    case -E2BIG:
+        return "the request is larger than its limits";
+    default:
+        return strerror(-error);
+    }
+}
+
+/* Runs without the mutex. Whatever the job ends with is queued. */
+static void run(struct ulm_engine *engine, struct ulm_queued_job *queued)
+{
+    const struct ulm_watch watch = {.stop = should_stop, .word = say_word, .data = engine};
+    const struct ulm_job *job = &queued->job;
+    struct ulm_outcome outcome = {0};
+    enum ulm_result_kind kind = ULM_RESULT_OPENED;
+    int r = 0;
+    switch (job->kind) {
+    case ULM_JOB_DRAFT:
+        r = ulm_decoder_draft(engine->decoder, job->ticket, &job->prompt, &watch);
+        queued->again = r == ULM_STOPPED;
+        return;
+    case ULM_JOB_OPENER:
+        r = ulm_decoder_opener(engine->decoder, job->ticket, &job->prompt, &job->options, &watch,
+                               &outcome);
+        break;
+    case ULM_JOB_FINISH:
+        kind = ULM_RESULT_FINISHED;
+        r = ulm_decoder_finish(engine->decoder, job->ticket, &job->prompt, job->opener,
+                               &job->options, &watch, &outcome);
+        break;
+    }
+    if (r == 0)
+        report(engine, kind, outcome.text, strlen(outcome.text), &outcome);
+    else if (r < 0)
+        report(engine, ULM_RESULT_FAILED, failure(r), strlen(failure(r)), NULL);
+}
+
+static void *work(void *data)
+{
+    struct ulm_engine *engine = data;
+    ulm_decoder_bind(engine->decoder);
+    pthread_mutex_lock(&engine->mutex);
+    for (;;) {
+        while (!engine->stopping && !engine->waiting)
+            pthread_cond_wait(&engine->work, &engine->mutex);
+        if (engine->stopping)
+            break;
+        struct ulm_queued_job *job = take_first(&engine->urgent);
+        if (!job)
+            job = take_first(&engine->drafts);
+        engine->waiting--;
+        engine->running = job;
+        note_state(engine);
+        pthread_mutex_unlock(&engine->mutex);
+        run(engine, job);
+        pthread_mutex_lock(&engine->mutex);
+        engine->running = NULL;
+        if (job->again && !atomic_load(&job->cancelled)) {
+            job->again = false;
+            append(&engine->drafts, job);
+            engine->waiting++;
+        } else {
+            ulm_queued_job_unref(job);
+        }
+        note_state(engine);
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    return NULL;
+}
+
+/* --- the caller's thread --- */
+
+/* Signals are the caller's business: the worker takes none. */
+static int start(struct ulm_engine *engine)
+{
+    sigset_t all, kept;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &kept);
+    int r = pthread_create(&engine->thread, NULL, work, engine);
+    pthread_sigmask(SIG_SETMASK, &kept, NULL);
+    if (r)
+        return -r;
+    engine->started = true;
+    pthread_setname_np(engine->thread, "ulm-engine");
+    return 0;
+}
+
+int ulm_engine_new(const struct ulm_engine_config *config, struct ulm_engine **ret_engine,
+                   char *reterr, size_t reterr_size)
+{
+    char reason[256];
+    struct ulm_engine *engine = calloc(1, sizeof *engine);
+    if (!engine) {
+        snprintf(reterr, reterr_size, "%s: %s", config->path, strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    engine->wake = config->wake;
+    engine->wake_data = config->wake_data;
+    engine->urgent.end = &engine->urgent.first;
+    engine->drafts.end = &engine->drafts.first;
+    engine->results_end = &engine->results;
+    pthread_mutex_init(&engine->mutex, NULL);
+    pthread_cond_init(&engine->work, NULL);
+    int r = ulm_decoder_new(config, &engine->decoder, reason, sizeof reason);
+    if (r == 0) {
+        r = start(engine);
+        if (r < 0)
+            snprintf(reason, sizeof reason, "cannot start a thread: %s", strerror(-r));
+    }
+    if (r < 0) {
+        snprintf(reterr, reterr_size, "%s: %s", config->path, reason);
+        ulm_engine_free(engine);
+        return r;
+    }
+    *ret_engine = engine;
+    return 0;
+}
+
+struct ulm_engine *ulm_engine_free(struct ulm_engine *engine)
+{
+    if (!engine)
+        return NULL;
+    pthread_mutex_lock(&engine->mutex);
+    engine->stopping = true;
+    if (engine->running)
+        atomic_store(&engine->running->cancelled, true);
+    note_state(engine);
+    pthread_cond_signal(&engine->work);
+    pthread_mutex_unlock(&engine->mutex);
+    if (engine->started)
+        pthread_join(engine->thread, NULL);
+    for (struct ulm_queued_job *job; (job = take_first(&engine->urgent));)
+        ulm_queued_job_unref(job);
+    for (struct ulm_queued_job *job; (job = take_first(&engine->drafts));)
+        ulm_queued_job_unref(job);
+    while (engine->results) {
+        struct ulm_queued_result *result = engine->results;
+        engine->results = result->next;
+        ulm_queued_job_unref(result->job);
+    }
+    ulm_decoder_free(engine->decoder);
+    pthread_cond_destroy(&engine->work);
+    pthread_mutex_destroy(&engine->mutex);
+    free(engine);
+    return NULL;
+}
+
+/* A newer draft, or the opener itself, makes a waiting or running draft of the ticket needless;
+ * what it has computed stays in the cache. */
+static void retire_drafts(struct ulm_engine *engine, uint64_t ticket)
+{
+    engine->waiting -= drop_ticket(&engine->drafts, ticket);
+    if (engine->running && engine->running->job.kind == ULM_JOB_DRAFT &&
+        engine->running->job.ticket == ticket)
+        atomic_store(&engine->running->cancelled, true);
+}
+
+int ulm_engine_submit(struct ulm_engine *engine, const struct ulm_job *job)
+{
+    struct ulm_queued_job *queued;
+    int r = ulm_queued_job_new(job, &queued);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&engine->mutex);
+    retire_drafts(engine, job->ticket);
+    if (engine->waiting >= ULM_REQUESTS_MAX) {
+        ulm_queued_job_unref(queued);
+        r = -EAGAIN;
+    } else {
+        append(job->kind == ULM_JOB_DRAFT ? &engine->drafts : &engine->urgent, queued);
+        engine->waiting++;
+        note_state(engine);
+        pthread_cond_signal(&engine->work);
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    return r;
+}
+
+void ulm_engine_cancel(struct ulm_engine *engine, uint64_t ticket)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->waiting -= drop_ticket(&engine->urgent, ticket);
+    engine->waiting -= drop_ticket(&engine->drafts, ticket);
+    if (engine->running && engine->running->job.ticket == ticket)
+        atomic_store(&engine->running->cancelled, true);
+    struct ulm_queued_result **at = &engine->results;
+    while (*at) {
+        struct ulm_queued_result *result = *at;
+        if (result->result.ticket == ticket) {
+            *at = result->next;
+            ulm_queued_job_unref(result->job);
+        } else {
+            at = &result->next;
+        }
+    }
+    engine->results_end = at;
+    note_state(engine);
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+/* One by one, so that what fn cancels is not handed out any more. */
+void ulm_engine_dispatch(struct ulm_engine *engine, ulm_result_fn *fn, void *data)
+{
+    for (;;) {
+        pthread_mutex_lock(&engine->mutex);
+        struct ulm_queued_result *result = engine->results;
+        if (result) {
+            engine->results = result->next;
+            if (!engine->results)
+                engine->results_end = &engine->results;
+        }
+        pthread_mutex_unlock(&engine->mutex);
+        if (!result)
+            return;
+        fn(data, &result->result);
+        pthread_mutex_lock(&engine->mutex);
+        ulm_queued_job_unref(result->job);
+        pthread_mutex_unlock(&engine->mutex);
+    }
+}
+
+uint64_t ulm_engine_progress(const struct ulm_engine *engine)
+{
+    return ulm_decoder_progress(engine->decoder);
+}
+
+bool ulm_engine_busy(const struct ulm_engine *engine)
+{
+    return atomic_load(&engine->busy);
+}
+
+const struct ulm_model_info *ulm_engine_info(const struct ulm_engine *engine)
+{
+    return ulm_decoder_info(engine->decoder);
+}
