@@ -6,37 +6,83 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct ulm_kernels *const tables[] = {
-    &ulm_kernels_scalar,
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* The features a table needs, as bits of one number, where the kernel keeps their registers too. */
+enum {
+    AVX2 = 1 << 0, /* with FMA and F16C */
+    AVX_VNNI = 1 << 1,
+    AVX512 = 1 << 2, /* F, BW, DQ, VL and VNNI */
 };
 
-static bool runs_here(const struct ulm_kernels *kernels)
+static unsigned cpu_features(void)
 {
-    return kernels != NULL;
+    unsigned eax, ebx, ecx, edx, found = 0;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        return 0;
+    const unsigned base = bit_FMA | bit_F16C | bit_AVX | bit_OSXSAVE;
+    if ((ecx & base) != base)
+        return 0;
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        return 0;
+    unsigned leaves = eax;
+    if ((ebx & bit_AVX2) == 0)
+        return 0;
+    found = AVX2;
+    const unsigned wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if ((low & 0xe6) == 0xe6 && (ebx & wide) == wide && (ecx & bit_AVX512VNNI) != 0)
+        found |= AVX512;
+    if (leaves >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & (1u << 4)) != 0)
+        found |= AVX_VNNI;
+    return found;
 }
+
+#else
+
+static unsigned cpu_features(void)
+{
+    return 0;
+}
+
+#endif
+
+/* The plainest first: "auto" takes the last that runs here. */
+static const struct {
+    const struct ulm_kernels *kernels;
+    unsigned needs;
+} tables[] = {
+    {&ulm_kernels_scalar, 0},
+#if defined(__x86_64__)
+    {&ulm_kernels_avx512, AVX2 | AVX512},
+#endif
+};
 
 const struct ulm_kernels *ulm_kernels_at(size_t i)
 {
+    unsigned features = cpu_features();
     for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
-        if (runs_here(tables[k]) && i-- == 0)
-            return tables[k];
+        if ((tables[k].needs & ~features) == 0 && i-- == 0)
+            return tables[k].kernels;
     return NULL;
 }
 
 int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels)
 {
-    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "dotprod"};
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon", "dotprod"};
     const char *forced = secure_getenv("ULM_KERNELS");
     if (forced != NULL && *forced != '\0')
         name = forced;
-    bool any = name == NULL || strcmp(name, "auto") == 0, known = any;
-    for (size_t k = 0; k < sizeof names / sizeof *names && !known; k++)
-        known = strcmp(name, names[k]) == 0;
+    bool known = false;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        known |= strcmp(name, names[k]) == 0;
     if (!known)
         return -EINVAL;
     const struct ulm_kernels *best = NULL, *table;
     for (size_t i = 0; (table = ulm_kernels_at(i)) != NULL; i++)
-        if (any || strcmp(name, table->name) == 0)
+        if (strcmp(name, "auto") == 0 || strcmp(name, table->name) == 0)
             best = table;
     if (best == NULL)
         return -EOPNOTSUPP;

@@ -3,16 +3,16 @@
  * The arithmetic, once a kind of CPU. Every table computes the same: kernels_scalar.c is the
  * plain C twin that says what, the others say how fast.
  *
- * Weights are packed in groups of 16 rows, so that one activation meets 16 rows in one vector:
+ * Weights are packed in groups of 32 rows, so that one activation meets many rows in one vector,
+ * and so that a pass over a matrix reads memory in one straight line:
  *
- *   F32   [group][col][16]                       floats
- *   F16   [group][col][16]                       halfs
- *   Q8_0  [group]{ scale half [block][16], then [block][8][16][4] bytes }  block = 32 columns
- *   Q4_0  [group]{ scale half [block][16], then [block][4][16][4] bytes }  low nibble column
- *         4j+i, high nibble column 16+4j+i of line j, row r, byte 4r+i
+ *   F32   [group][col][32]                           floats
+ *   F16   [group][col][32]                           halfs
+ *   Q8_0  [group][block]{ half scale[32]; [8][32][4] bytes }   block = 32 columns
+ *   Q4_0  [group][block]{ half scale[32]; [4][32][4] bytes }   low nibble of [j][r][i]: column
+ *                                                    4j + i of the block, high: 16 + 4j + i
  *
- * The scales are padded to 64 bytes, so every line of 64 bytes stands on a cache line. A table
- * that multiplies unsigned weights by signed activations has q8_flip 0x80: each Q8_0 byte is
+ * Everything stands on cache lines of 64 bytes. A table that multiplies unsigned weights by signed activations has q8_flip 0x80: each Q8_0 byte is
  * then w + 128, and `fix8` takes 128 * sum(a) off again.
  */
 #ifndef ULM_ENGINE_KERNELS_H
@@ -24,15 +24,19 @@
 
 #include "engine/gguf.h"
 
-#define ULM_GROUP 16u /* rows of a packed group */
+#define ULM_GROUP 32u /* rows of a packed group */
 #define ULM_BLOCK 32u /* columns of a quantised block */
+
+/* Bytes of a packed block of 32 rows, its scales first. */
+#define ULM_SCALES (ULM_GROUP * 2u)
+#define ULM_Q8_BLOCK (ULM_SCALES + ULM_GROUP * ULM_BLOCK)
+#define ULM_Q4_BLOCK (ULM_SCALES + ULM_GROUP * ULM_BLOCK / 2u)
 
 struct ulm_matrix {
     enum ulm_type type;
     unsigned rows, cols;
     unsigned groups;    /* rows / ULM_GROUP, rounded up; the rows beyond are zero */
     size_t group_bytes; /* a multiple of 64 */
-    size_t quants;      /* offset of the bytes behind the scales; 0 for floats */
     uint8_t *data;      /* 64-byte aligned, in the model's arena */
 };
 
@@ -62,7 +66,7 @@ struct ulm_attention {
     float *out;         /* [heads][head_dim] */
 };
 
-/* out[i * stride + r] = sum over c of w[r][c] * a[i][c], for rows i of 0..n and the 16 rows r of
+/* out[i * stride + r] = sum over c of w[r][c] * a[i][c], for rows i of 0..n and the 32 rows r of
  * each group in [first, last). Quantised: the sum over blocks, in their order, of
  * int(sum of w*a) * (w scale * a scale). A row's result does not depend on n. */
 typedef void ulm_matmul_fn(const struct ulm_matrix *w, unsigned first, unsigned last,
@@ -105,5 +109,8 @@ void ulm_matrix_pack(struct ulm_matrix *m, const void *gguf_rows, uint8_t q8_fli
 void ulm_matrix_row(const struct ulm_matrix *m, unsigned row, uint8_t q8_flip, float *out);
 
 extern const struct ulm_kernels ulm_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct ulm_kernels ulm_kernels_avx512;
+#endif
 
 #endif

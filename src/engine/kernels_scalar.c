@@ -14,54 +14,47 @@ static float half_at(const uint8_t *p)
     return ulm_half_to_float(half);
 }
 
-static void matmul_q8(const struct ulm_matrix *w, unsigned first, unsigned last,
-                      const struct ulm_acts *a, unsigned n, float *out, size_t stride)
+/* sum += the products of one block of a group with 32 activations x of one row */
+static void dot_q8(const uint8_t *block, const int8_t *x, float x_scale, float sum[ULM_GROUP])
 {
-    unsigned blocks = w->cols / ULM_BLOCK;
-    for (unsigned g = first; g < last; g++) {
-        const uint8_t *group = w->data + g * w->group_bytes;
-        for (unsigned i = 0; i < n; i++) {
-            float sum[ULM_GROUP] = {0};
-            for (unsigned b = 0; b < blocks; b++) {
-                const int8_t *q = (const int8_t *)group + w->quants + (size_t)b * 512;
-                const int8_t *x = a->q + (size_t)i * w->cols + (size_t)b * ULM_BLOCK;
-                for (unsigned r = 0; r < ULM_GROUP; r++) {
-                    int32_t dot = 0;
-                    for (unsigned c = 0; c < ULM_BLOCK; c++)
-                        dot += q[c / 4 * 64 + r * 4 + c % 4] * x[c];
-                    sum[r] += (float)dot * (half_at(group + ((size_t)b * ULM_GROUP + r) * 2) *
-                                            a->scale[(size_t)i * blocks + b]);
-                }
-            }
-            memcpy(out + i * stride + (size_t)g * ULM_GROUP, sum, sizeof sum);
-        }
+    const int8_t *w = (const int8_t *)block + ULM_SCALES;
+    for (unsigned r = 0; r < ULM_GROUP; r++) {
+        int32_t dot = 0;
+        for (unsigned c = 0; c < ULM_BLOCK; c++)
+            dot += w[c / 4 * ULM_GROUP * 4 + r * 4 + c % 4] * x[c];
+        sum[r] += (float)dot * (half_at(block + r * 2) * x_scale);
     }
 }
 
-static void matmul_q4(const struct ulm_matrix *w, unsigned first, unsigned last,
-                      const struct ulm_acts *a, unsigned n, float *out, size_t stride)
+static void dot_q4(const uint8_t *block, const int8_t *x, float x_scale, float sum[ULM_GROUP])
 {
-    unsigned blocks = w->cols / ULM_BLOCK;
-    for (unsigned g = first; g < last; g++) {
-        const uint8_t *group = w->data + g * w->group_bytes;
-        for (unsigned i = 0; i < n; i++) {
+    const uint8_t *w = block + ULM_SCALES;
+    for (unsigned r = 0; r < ULM_GROUP; r++) {
+        int32_t dot = 0;
+        for (unsigned c = 0; c < 16; c++) {
+            int two = w[c / 4 * ULM_GROUP * 4 + r * 4 + c % 4];
+            dot += ((two & 15) - 8) * x[c] + ((two >> 4) - 8) * x[c + 16];
+        }
+        sum[r] += (float)dot * (half_at(block + r * 2) * x_scale);
+    }
+}
+
+static void matmul_blocks(const struct ulm_matrix *w, unsigned first, unsigned last,
+                          const struct ulm_acts *a, unsigned n, float *out, size_t stride)
+{
+    size_t blocks = w->cols / ULM_BLOCK, block_bytes = w->group_bytes / blocks;
+    for (unsigned g = first; g < last; g++)
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t *block = w->data + g * w->group_bytes;
             float sum[ULM_GROUP] = {0};
-            for (unsigned b = 0; b < blocks; b++) {
-                const uint8_t *q = group + w->quants + (size_t)b * 256;
-                const int8_t *x = a->q + (size_t)i * w->cols + (size_t)b * ULM_BLOCK;
-                for (unsigned r = 0; r < ULM_GROUP; r++) {
-                    int32_t dot = 0;
-                    for (unsigned c = 0; c < 16; c++) {
-                        int two = q[c / 4 * 64 + r * 4 + c % 4];
-                        dot += ((two & 15) - 8) * x[c] + ((two >> 4) - 8) * x[c + 16];
-                    }
-                    sum[r] += (float)dot * (half_at(group + ((size_t)b * ULM_GROUP + r) * 2) *
-                                            a->scale[(size_t)i * blocks + b]);
-                }
+            for (size_t k = i * blocks; k < (i + 1) * blocks; k++, block += block_bytes) {
+                if (w->type == ULM_TYPE_Q8_0)
+                    dot_q8(block, a->q + k * ULM_BLOCK, a->scale[k], sum);
+                else
+                    dot_q4(block, a->q + k * ULM_BLOCK, a->scale[k], sum);
             }
             memcpy(out + i * stride + (size_t)g * ULM_GROUP, sum, sizeof sum);
         }
-    }
 }
 
 static void matmul_f16(const struct ulm_matrix *w, unsigned first, unsigned last,
@@ -195,8 +188,8 @@ static void attend_f32(const struct ulm_attention *a)
 const struct ulm_kernels ulm_kernels_scalar = {
     .name = "scalar",
     .shown = "scalar",
-    .q8 = matmul_q8,
-    .q4 = matmul_q4,
+    .q8 = matmul_blocks,
+    .q4 = matmul_blocks,
     .f16 = matmul_f16,
     .f32 = matmul_f32,
     .quantise = quantise,

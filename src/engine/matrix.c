@@ -6,11 +6,6 @@
 
 #include "engine/half.h"
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 size_t ulm_matrix_layout(struct ulm_matrix *m, enum ulm_type type, unsigned rows, unsigned cols)
 {
     size_t blocks = cols / ULM_BLOCK;
@@ -21,36 +16,34 @@ size_t ulm_matrix_layout(struct ulm_matrix *m, enum ulm_type type, unsigned rows
         m->group_bytes = (size_t)cols * ULM_GROUP * sizeof(float);
         break;
     case ULM_TYPE_F16:
-        m->group_bytes = round_up((size_t)cols * ULM_GROUP * sizeof(uint16_t), 64);
+        m->group_bytes = (size_t)cols * ULM_GROUP * sizeof(uint16_t);
         break;
     case ULM_TYPE_Q8_0:
-        m->quants = round_up(blocks * ULM_GROUP * sizeof(uint16_t), 64);
-        m->group_bytes = m->quants + blocks * ULM_BLOCK * ULM_GROUP;
+        m->group_bytes = blocks * ULM_Q8_BLOCK;
         break;
     case ULM_TYPE_Q4_0:
-        m->quants = round_up(blocks * ULM_GROUP * sizeof(uint16_t), 64);
-        m->group_bytes = m->quants + blocks * ULM_BLOCK / 2 * ULM_GROUP;
+        m->group_bytes = blocks * ULM_Q4_BLOCK;
         break;
     }
     return m->groups * m->group_bytes;
 }
 
-/* Blocks of {half scale; `lines` x 4 bytes}: Q8_0 has 8 lines, Q4_0 has 4, and GGUF's nibbles
- * already stand as the kernels want them. */
-static void pack_blocks(uint8_t *group, size_t quants, const uint8_t *src, size_t row_bytes,
-                        unsigned rows, unsigned blocks, unsigned lines, uint32_t flip)
+/* Q8_0 has 8 lines of 4 bytes a row, Q4_0 has 4: GGUF's nibbles already stand as we want them. */
+static void pack_blocks(uint8_t *group, const uint8_t *src, size_t row_bytes, unsigned rows,
+                        unsigned blocks, unsigned lines, uint32_t flip)
 {
-    for (unsigned r = 0; r < rows; r++, src += row_bytes) {
-        const uint8_t *from = src;
-        for (unsigned b = 0; b < blocks; b++) {
-            memcpy(group + ((size_t)b * ULM_GROUP + r) * 2, from, 2);
+    size_t block_bytes = ULM_SCALES + (size_t)lines * ULM_GROUP * 4;
+    for (unsigned b = 0; b < blocks; b++, group += block_bytes) {
+        for (unsigned r = 0; r < rows; r++) {
+            const uint8_t *from = src + r * row_bytes + (size_t)b * (2 + lines * 4);
+            memcpy(group + r * 2, from, 2);
             from += 2;
-            uint8_t *to = group + quants + (size_t)b * lines * 64 + r * 4;
+            uint8_t *to = group + ULM_SCALES + r * 4;
             for (unsigned j = 0; j < lines; j++, from += 4) {
                 uint32_t four;
                 memcpy(&four, from, 4);
                 four ^= flip;
-                memcpy(to + j * 64, &four, 4);
+                memcpy(to + (size_t)j * ULM_GROUP * 4, &four, 4);
             }
         }
     }
@@ -82,11 +75,11 @@ void ulm_matrix_pack(struct ulm_matrix *m, const void *gguf_rows, uint8_t q8_fli
             pack_floats(group, src, rows, m->cols, sizeof(uint16_t));
             break;
         case ULM_TYPE_Q8_0:
-            pack_blocks(group, m->quants, src, row_bytes, rows, blocks, 8,
+            pack_blocks(group, src, row_bytes, rows, blocks, 8,
                         q8_flip * UINT32_C(0x01010101));
             break;
         case ULM_TYPE_Q4_0:
-            pack_blocks(group, m->quants, src, row_bytes, rows, blocks, 4, 0);
+            pack_blocks(group, src, row_bytes, rows, blocks, 4, 0);
             break;
         }
     }
@@ -99,24 +92,23 @@ static float half_at(const uint8_t *p)
     return ulm_half_to_float(half);
 }
 
-static void row_q8(const uint8_t *group, size_t quants, unsigned r, unsigned blocks, uint8_t flip,
-                   float *out)
+static void row_q8(const uint8_t *group, unsigned r, unsigned blocks, uint8_t flip, float *out)
 {
-    for (unsigned b = 0; b < blocks; b++) {
-        float scale = half_at(group + ((size_t)b * ULM_GROUP + r) * 2);
-        const uint8_t *q = group + quants + (size_t)b * 512 + r * 4;
+    for (unsigned b = 0; b < blocks; b++, group += ULM_Q8_BLOCK) {
+        float scale = half_at(group + r * 2);
+        const uint8_t *q = group + ULM_SCALES + r * 4;
         for (unsigned c = 0; c < ULM_BLOCK; c++)
-            *out++ = scale * (float)(int8_t)(q[c / 4 * 64 + c % 4] ^ flip);
+            *out++ = scale * (float)(int8_t)(q[c / 4 * ULM_GROUP * 4 + c % 4] ^ flip);
     }
 }
 
-static void row_q4(const uint8_t *group, size_t quants, unsigned r, unsigned blocks, float *out)
+static void row_q4(const uint8_t *group, unsigned r, unsigned blocks, float *out)
 {
-    for (unsigned b = 0; b < blocks; b++, out += ULM_BLOCK) {
-        float scale = half_at(group + ((size_t)b * ULM_GROUP + r) * 2);
-        const uint8_t *q = group + quants + (size_t)b * 256 + r * 4;
+    for (unsigned b = 0; b < blocks; b++, group += ULM_Q4_BLOCK, out += ULM_BLOCK) {
+        float scale = half_at(group + r * 2);
+        const uint8_t *q = group + ULM_SCALES + r * 4;
         for (unsigned c = 0; c < 16; c++) {
-            uint8_t two = q[c / 4 * 64 + c % 4];
+            uint8_t two = q[c / 4 * ULM_GROUP * 4 + c % 4];
             out[c] = scale * (float)((int)(two & 15) - 8);
             out[c + 16] = scale * (float)((int)(two >> 4) - 8);
         }
@@ -138,10 +130,10 @@ void ulm_matrix_row(const struct ulm_matrix *m, unsigned row, uint8_t q8_flip, f
             out[c] = half_at(group + (c * ULM_GROUP + r) * 2);
         break;
     case ULM_TYPE_Q8_0:
-        row_q8(group, m->quants, r, m->cols / ULM_BLOCK, q8_flip, out);
+        row_q8(group, r, m->cols / ULM_BLOCK, q8_flip, out);
         break;
     case ULM_TYPE_Q4_0:
-        row_q4(group, m->quants, r, m->cols / ULM_BLOCK, out);
+        row_q4(group, r, m->cols / ULM_BLOCK, out);
         break;
     }
 }
