@@ -120,6 +120,7 @@ static const char *result_word(CURLcode result, bool *ret_again)
         {CURLE_HTTP2, "http2", true},
         {CURLE_HTTP2_STREAM, "http2", true},
         {CURLE_WEIRD_SERVER_REPLY, "protocol", false},
+        {CURLE_UNSUPPORTED_PROTOCOL, "protocol", false}, /* an answer that is no HTTP/1 */
         {CURLE_BAD_CONTENT_ENCODING, "encoding", false},
         {CURLE_OUT_OF_MEMORY, "memory", false},
     };

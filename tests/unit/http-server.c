@@ -20,6 +20,7 @@ struct client {
     size_t n_in;
     const struct reply *reply;
     size_t sent;
+    unsigned linger; /* turns of the loop since then */
 };
 
 static void *must(void *p)
@@ -88,6 +89,9 @@ static void on_pace(uv_idle_t *pacer)
     client->sent += n;
     if (client->sent < len || client->closing)
         return;
+    /* A reset takes along what the peer has not read: it gets a few turns to read it. */
+    if (reply->after == AFTER_RESET && client->linger++ < 5)
+        return;
     uv_idle_stop(pacer);
     if (reply->after == AFTER_CLOSE || reply->after == AFTER_RESET)
         client_close(client, reply->after == AFTER_RESET);
@@ -119,7 +123,7 @@ static void answer(struct client *client, size_t len)
     size_t i = server->requests < server->n_replies ? server->requests : server->n_replies - 1;
     server->requests++;
     client->reply = &server->replies[i];
-    client->sent = 0;
+    client->sent = client->linger = 0;
     uv_idle_start(&client->pacer, on_pace);
 }
 
