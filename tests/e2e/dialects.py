@@ -282,7 +282,7 @@ def parse_request(path, body):
     JSON of the last user turn: `request`, `opener`, `retractable`, `facts`; of a plain turn,
     `request`, `opener` and whether it stood in an open assistant turn (`prefill`)."""
     if not isinstance(body, dict):
-        return "", [], ""
+        return "", [], {}
     turns = body.get("input" if path.endswith("/responses") else "messages") or []
     system = body.get("instructions") or body.get("system") or ""
     plain = []

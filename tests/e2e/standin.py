@@ -410,6 +410,9 @@ class Standin:
             name, _, value = header.partition(":")
             headers[name.strip().lower()] = value.strip()
         body = reader.read(int(headers.get("content-length", 0)))
+        if line[0] != "POST":  # no question: a client that makes its connection ready
+            sock.sendall(b"HTTP/1.1 405 Stand-in\r\nContent-Length: 0\r\n\r\n")
+            return True
         with self.lock:
             request = Request(len(self.requests), connection, line[0], line[1], headers, body)
             if self.keep_records:

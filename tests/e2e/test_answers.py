@@ -147,7 +147,7 @@ class Request(harness.Case):
         answer = self.client(self.daemon(cloud=upstream, model=None)).ask("what is it")
         self.assertEqual(answer.text, "A whole answer of its own.")
         self.assertEqual(answer.done["source"], "cloud")
-        self.assertIsNone(answer.done["timing"]["first_word"])
+        self.assertIsNone(answer.done["timing"]["opener"])
         self.assertNotIn("[[", upstream.requests[-1].system)
 
     def test_history_reaches_the_cloud_in_order(self):

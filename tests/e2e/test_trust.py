@@ -77,9 +77,8 @@ class Privacy(harness.Case):
             self.skipTest("needs root, to become somebody else")
         cloud = self.cloud("ok")
         daemon = self.daemon(NEUTRAL, cloud=cloud, start=False)
-        os.chmod(daemon.dir, 0o777)
-        os.chown(daemon.config_path, 65534, 65534)
-        os.chown(daemon.state_dir, 65534, 65534)
+        for path in (daemon.dir, daemon.config_path, daemon.state_dir):
+            os.chown(path, 65534, 65534)
         daemon.wrap = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *harness.WRAP]
         daemon.start()
         self.assertEqual(os.stat(f"/proc/{daemon.process.pid}/environ").st_uid, 0)
