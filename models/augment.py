@@ -6,7 +6,7 @@ import random
 import re
 
 import corpus
-from frames import DAYS, FRAMES, LANGS, MESSAGES, NUMBERS, PEOPLE, ROOMS
+from frames import CONTEXT_FRAMES, DAYS, FRAMES, LANGS, MESSAGES, NUMBERS, PEOPLE, ROOMS
 
 LEAD = re.compile(r"(The |An? )?([^\W\d_][\w'-]*(?: [\w'-]+){0,3})(?: \([^)]*\))?,? (?:is|was|are|were) (?:a|an|the|one)\b")
 PERSON = re.compile(r"([A-Z][a-z'-]+(?: [A-Z][\w.'-]*){0,1} [A-Z][a-z'-]+)[^.]{0,60}\(.{0,40}?(?:born|\d{4})")
@@ -150,18 +150,85 @@ class Templates:
         return {"user": rng.choice(row["user"]).format(**values), "openers": [rng.choice(row["openers"]).format(**values)]}
 
 
+def gerund(phrase):
+    """"tie a knot" -> "tying a knot", by spelling rules that are right for nearly all verbs."""
+    verb, _, rest = phrase.partition(" ")
+    if verb.endswith("ie"):
+        verb = verb[:-2] + "y"
+    elif verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")) and len(verb) > 2:
+        verb = verb[:-1]
+    elif re.fullmatch(r"[^aeiou]*[aeiou][bdglmnprt]", verb):
+        verb += verb[-1]
+    return f"{verb}ing {rest}".strip()
+
+
 def copy_row(pools):
-    """One row of a hand-written frame; the request is often in small letters, the opener never."""
+    """One row of a hand-written frame; some have facts or earlier turns before them."""
     rng = pools.rng
-    users, openers = rng.choice(FRAMES)
-    c = rng.choice(pools.count)
-    m, w, n = rng.choice(pools.mass), rng.choice(pools.rare), rng.choice(pools.names)
+    before, users, openers = (rng.choice(CONTEXT_FRAMES) if rng.random() < 0.3 else ((), *rng.choice(FRAMES)))
+    c, c2 = rng.choice(pools.count), rng.choice(pools.count)
+    m, w, n, verb = rng.choice(pools.mass), rng.choice(pools.rare), rng.choice(pools.names), rng.choice(pools.verbs)
     v = {"n": n, "n2": rng.choice(pools.names), "m": m, "M": cap(m), "m2": rng.choice(pools.mass), "c": c, "a_c": article(c),
-         "A_c": cap(article(c)), "p": rng.choice(pools.first), "q": rng.choice(pools.people), "t": pools.clock(), "t2": pools.clock(),
-         "d": pools.duration(), "k": pools.number(), "k2": pools.number(), "v": rng.choice(pools.verbs), "i": rng.choice(pools.mass),
+         "A_c": cap(article(c)), "a_c2": article(c2), "p": rng.choice(pools.first), "p2": rng.choice(pools.first),
+         "q": rng.choice(pools.people), "t": pools.clock(), "t2": pools.clock(), "d": pools.duration(), "d2": pools.duration(),
+         "k": pools.number(), "k2": pools.number(), "v": verb, "ving": gerund(verb), "Ving": cap(gerund(verb)), "i": rng.choice(pools.mass),
          "j": rng.choice(pools.mass), "w": w, "W": cap(w), "msg": rng.choice(MESSAGES), "lang": rng.choice(LANGS), "room": rng.choice(ROOMS),
          "day": rng.choice(DAYS)}
-    return {"user": rng.choice(users).format(**v), "openers": [cap(rng.choice(openers).format(**v))]}
+    role = {"s": "system", "u": "user", "a": "assistant"}
+    return {"user": rng.choice(users).format(**v), "openers": [cap(rng.choice(openers).format(**v))],
+            "context": [{"role": role[r], "content": text.format(**v)} for r, text in before]}
+
+
+WORDS = re.compile(r"[^\W\d_]+|\d+")
+KEEP = {"time", "thing", "music", "person", "people", "weather", "morning", "night", "friend", "mother", "father", "timer", "alarm",
+        "message", "reminder", "call", "list", "word", "date", "name", "number", "song", "news", "photo", "picture", "video", "here", "there",
+        "week", "month", "year", "hour", "day", "weeks", "black", "white", "classic", "volume", "may", "march", "will", "play", "today",
+        "chase", "lead", "book", "sound", "water", "life", "home", "place", "kind", "something", "others", "more", "less", "state"}
+
+
+class Swapper:
+    """Puts another word where a row's request and opener share one, so that copying is learned in every kind of sentence."""
+
+    def __init__(self, pools, texts):
+        self.pools, self.rng = pools, pools.rng
+        self.people = set(PEOPLE)
+        common = collections.Counter(w for t in texts for w in set(WORDS.findall(t.lower())))
+        single = sorted({n for n in (*pools.mass, *pools.count) if " " not in n and len(n) > 3 and n not in KEEP})
+        self.one = [n for n in single if not n.endswith("s")]
+        self.many = [n + "s" for n in self.one if n in set(pools.count) and not n.endswith(("y", "h", "x", "man"))]
+        self.plural = set(self.many)
+        self.known = set(self.one) | set(self.many)
+        self.one += [n for n in self.one if common[n] > 1] * 4  # mostly words of daily life
+        self.many += [n for n in self.many if common[n] > 1] * 4
+
+    def other(self, word, opener_word):
+        r = self.rng
+        if word.isdigit():
+            return None if len(word) > 4 else str(r.randint(10 ** (len(word) - 1), 10 ** len(word) - 1))
+        if opener_word[0].isupper() and opener_word in self.people:
+            return r.choice(self.pools.first)
+        if word in self.known:
+            return r.choice(self.many if word in self.plural else self.one)
+        return None
+
+    def swap(self, user, opener, others):
+        """(request, opener, other texts) with one shared word exchanged, or the same when there is none to exchange."""
+        said = {w.lower() for w in WORDS.findall(user)}
+        shared = [w for w in WORDS.findall(opener) if w.lower() in said]
+        self.rng.shuffle(shared)
+        for w in shared:
+            new = self.other(w.lower(), w)
+            if not new:
+                continue
+            pattern = re.compile(rf"(\b[Aa]n? )?\b{w}\b", re.I)
+
+            def put(m, new=new):
+                old, word = m.group(1) or "", m.group()[len(m.group(1) or "") :]
+                out = cap(new) if word[0].isupper() else new if not m.string.islower() else new.lower()
+                return (old[0] + article(out.lower())[1:].split(" ")[0] + " " if old else "") + out
+
+            return pattern.sub(put, user), pattern.sub(put, opener), [pattern.sub(put, t) for t in others]
+        return user, opener, others
 
 
 LEADS = ["hey ", "ok so ", "um ", "so ", "hi, ", "okay ", "please ", "quick question, ", "excuse me, ", "listen, ", "right, ", "hello, "]

@@ -13,7 +13,7 @@ HEAD = 3  # <|im_start|>, the role, a newline
 def save(path, rows):
     """Write rows, uncompressed: xz over the whole folder does better than a zip of each file."""
     lengths = np.array([len(r) for r in rows], np.uint16)
-    np.savez(path, tokens=np.concatenate([np.array(r, np.uint16) for r in rows]), lengths=lengths)
+    np.savez(path, tokens=np.concatenate([np.zeros(0, np.uint16), *(np.array(r, np.uint16) for r in rows)]), lengths=lengths)
 
 
 class Part:

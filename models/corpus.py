@@ -13,9 +13,11 @@ def _open(path):
 
 
 def jsonl(path):
-    with _open(path) as f:
-        for line in f:
-            yield json.loads(line)
+    """Rows of a file; a set that the data folder does not have is empty."""
+    if os.path.exists(path):
+        with _open(path) as f:
+            for line in f:
+                yield json.loads(line)
 
 
 def held_out(row):
@@ -40,9 +42,11 @@ def derived(data, kind):
 
 
 def prose(data, name, limit=None):
-    with _open(os.path.join(data, "prose", name + ".txt.xz")) as f:
-        for line in itertools.islice(f, limit):
-            yield line.strip()
+    path = os.path.join(data, "prose", name + ".txt.xz")
+    if os.path.exists(path):
+        with _open(path) as f:
+            for line in itertools.islice(f, limit):
+                yield line.strip()
 
 
 def prompts(data):

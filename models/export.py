@@ -4,6 +4,7 @@
 file of this recipe is taken too, to change its type. The guard's word list goes into the file as ulm.lexicon.
 """
 import argparse
+import json
 import os
 
 import numpy as np
@@ -33,10 +34,18 @@ def main():
     ap.add_argument("--type", default="q8_0", choices=["f32", "f16", "q8_0"])
     ap.add_argument("--license", default="MIT")
     ap.add_argument("--system", default="", help="system text put before every request (ulm.system)")
-    ap.add_argument("--out", required=True)
+    ap.add_argument("--out")
+    ap.add_argument("--tokenizer", help="write the tokenizer here, for pack.py, instead of a model")
     args = ap.parse_args()
+    if not (args.out or args.tokenizer):
+        ap.error("--out or --tokenizer is needed")
     files = [load(p) for p in args.checkpoint]
     first = files[0]
+    if args.tokenizer:
+        with open(args.tokenizer, "w", encoding="utf-8") as f:
+            json.dump(first["tokenizer"], f, ensure_ascii=False)
+    if not args.out:
+        return
     model = {n: np.mean([f["model"][n] for f in files], axis=0, dtype=np.float64).astype(np.float32) for n in first["model"]}
     info = [
         ("general.name", gguf.STRING, args.name),

@@ -20,11 +20,15 @@ import corpus
 import lexicon
 from bpe import IM_END, IM_START, Tokenizer
 
-# rows of each kind for one part: passes over the written sets, rows of the others; `until` is the share of the run
+# one part: passes over the written sets, rows of the others; `until` is the share of the run, `swap` that of written rows in
+# which a shared word is exchanged, `cap` how many derived openers may share their first four words
 MIX = [
-    {"file": "early.npz", "until": 0.3, "passes": 2, "template": 60000, "question": 80000, "prefix": 6000, "copy": 70000, "prose": 40000, "cap": 25},
-    {"file": "main.npz", "until": 0.72, "passes": 3, "template": 110000, "question": 80000, "prefix": 5000, "copy": 50000, "prose": 5000, "cap": 12},
-    {"file": "late.npz", "until": 1.0, "passes": 2, "template": 50000, "question": 15000, "prefix": 1000, "copy": 15000, "prose": 0, "cap": 4},
+    {"file": "early.npz", "until": 0.2, "authored": 2, "distilled": 2, "template": 60000, "question": 80000, "prefix": 6000,
+     "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
+    {"file": "main.npz", "until": 0.62, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
+     "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
+    {"file": "late.npz", "until": 1.0, "authored": 5, "distilled": 2, "template": 70000, "question": 10000, "prefix": 500,
+     "copy": 20000, "prose": 0, "swap": 0.1, "cap": 4},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -45,11 +49,12 @@ class Packer:
         self.rng = random.Random(seed)
         self.pools = augment.Pools(data, self.rng)
         self.templates = augment.Templates(data, self.pools)
-        self.written = [r for r in corpus.authored(data) + corpus.distilled(data)]
-        self.held = [r for r in self.written if corpus.held_out(r)]
-        self.written = [r for r in self.written if not corpus.held_out(r)]
-        self.facts = [m["content"] for r in self.written for m in r.get("context", ()) if m["role"] == "system"]
-        self.turn_pairs = [r for r in self.written if not r.get("context")]
+        sets = {"authored": corpus.authored(data), "distilled": corpus.distilled(data)}
+        self.swapper = augment.Swapper(self.pools, [r["user"] for rows in sets.values() for r in rows])
+        self.held = [r for rows in sets.values() for r in rows if corpus.held_out(r)]
+        self.written = {k: [r for r in rows if not corpus.held_out(r)] for k, rows in sets.items()}
+        self.facts = [m["content"] for r in self.written["authored"] for m in r.get("context", ()) if m["role"] == "system"]
+        self.turn_pairs = [r for rows in self.written.values() for r in rows if not r.get("context")]
         enc = self.tok.encode
         self.turn_head = {role: [IM_START] + enc(role) + enc("\n") for role in ("system", "user", "assistant")}
         self.newline = enc("\n")
@@ -62,30 +67,35 @@ class Packer:
             ids += self.turn_head[role] + self.tok.encode(text) + [IM_END] + self.newline
         return ids + self.turn_head["assistant"] + self.tok.encode(opener) + [IM_END]
 
-    def from_row(self, r, opener, noise=True):
+    def from_row(self, r, opener, noise=True, swap=0.0):
         rng = self.rng
         facts, turns = augment.turns_of(r, rng)
         if not good(r["user"], opener, " ".join([*facts, *(t for _, t in turns)])):
             return None
-        user = augment.vary(r["user"], rng) if noise else r["user"]
-        if noise and not facts and rng.random() < 0.06:
+        user = r["user"]
+        if rng.random() < swap:
+            user, opener, others = self.swapper.swap(user, opener, [*facts, *(t for _, t in turns)])
+            facts, turns = others[: len(facts)], [(role, t) for (role, _), t in zip(turns, others[len(facts) :])]
+        user = augment.vary(user, rng) if noise else user
+        if noise and not facts and self.facts and rng.random() < 0.06:
             facts = [rng.choice(self.facts)]
-        if noise and not turns and not facts and rng.random() < 0.03:
+        if noise and not turns and not facts and self.turn_pairs and rng.random() < 0.03:
             other = rng.choice(self.turn_pairs)
             turns = [("user", other["user"]), ("assistant", other["openers"][0])]
         ids = self.row(user, opener, facts, turns)
         return ids if len(ids) <= self.limit else None
 
     def derived(self, kind, count, cap):
-        """A random part of a derived set in which few openers share their first four words."""
+        """A random part of a derived set: few openers share their first four words, no source gives more than an eighth."""
         rows = corpus.derived(self.data, kind)
         self.rng.shuffle(rows)
-        seen, out = collections.Counter(), []
+        seen, sources, out = collections.Counter(), collections.Counter(), []
         for r in rows:
             for o in r["openers"]:
                 key = " ".join(o.lower().split()[:4])
-                if seen[key] < cap and len(out) < count and not corpus.held_out(r):
+                if seen[key] < cap and sources[r["source"]] < count / 8 and len(out) < count and not corpus.held_out(r):
                     seen[key] += 1
+                    sources[r["source"]] += 1
                     out.append((r, o))
                     break
         return out
@@ -94,20 +104,22 @@ class Packer:
         total = sum(PROSE.values())
         for name, share in PROSE.items():
             lines = [s for s in corpus.prose(self.data, name) if 40 < len(s)]
-            for s in self.rng.choices(lines, k=count * share // total):
+            for s in self.rng.choices(lines, k=count * share // total) if lines else ():
                 ids = self.tok.encode(s)[:63]
                 yield [0, *ids]
 
     def part(self, mix):
         rows = []
-        for _ in range(mix["passes"]):
-            for r in self.written:
-                rows += [self.from_row(r, o) for o in r["openers"]]
+        for kind in ("authored", "distilled"):
+            for _ in range(mix[kind]):
+                for r in self.written[kind]:
+                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0) for o in r["openers"]]
         for kind, cap in (("question", mix["cap"]), ("prefix", mix["cap"])):
             rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], cap)]
-        for r in (self.templates.one(0.4) for _ in range(mix["template"])):
+        rich = bool(self.pools.names and self.pools.verbs)  # a folder of one's own rows alone has nothing to draw from
+        for r in (self.templates.one(0.4 if rich else 0) for _ in range(mix["template"] if self.templates.rows else 0)):
             rows.append(self.from_row(r, r["openers"][0]))
-        for r in (augment.copy_row(self.pools) for _ in range(mix["copy"])):
+        for r in (augment.copy_row(self.pools) for _ in range(mix["copy"] if rich else 0)):
             if self.rng.random() < 0.5:
                 r["user"] = r["user"].lower()
             rows.append(self.from_row(r, r["openers"][0]))
