@@ -56,6 +56,8 @@ static const struct {
 } tables[] = {
     {&ulm_kernels_scalar, 0},
 #if defined(__x86_64__)
+    {&ulm_kernels_avx2, AVX2},
+    {&ulm_kernels_avx2_vnni, AVX2 | AVX_VNNI},
     {&ulm_kernels_avx512, AVX2 | AVX512},
 #endif
 };
@@ -71,7 +73,8 @@ const struct ulm_kernels *ulm_kernels_at(size_t i)
 
 int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels)
 {
-    static const char *const names[] = {"auto", "scalar", "avx2", "avx512", "neon", "dotprod"};
+    static const char *const names[] = {"auto", "scalar", "avx2", "avx2-vnni", "avx512", "neon",
+                                        "dotprod"};
     const char *forced = secure_getenv("ULM_KERNELS");
     if (forced != NULL && *forced != '\0')
         name = forced;

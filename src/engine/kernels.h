@@ -73,8 +73,7 @@ typedef void ulm_matmul_fn(const struct ulm_matrix *w, unsigned first, unsigned 
                            const struct ulm_acts *a, unsigned n, float *out, size_t stride);
 
 struct ulm_kernels {
-    const char *name;  /* as ULM_KERNELS names it */
-    const char *shown; /* with the flavour of this CPU: "avx2+vnni" */
+    const char *name; /* as ULM_KERNELS names it */
     uint8_t q8_flip;
     ulm_matmul_fn *q8, *q4, *f16, *f32;
     /* Fills q, scale and the fixes of rows [first, last) from x. */
@@ -110,7 +109,7 @@ void ulm_matrix_row(const struct ulm_matrix *m, unsigned row, uint8_t q8_flip, f
 
 extern const struct ulm_kernels ulm_kernels_scalar;
 #if defined(__x86_64__)
-extern const struct ulm_kernels ulm_kernels_avx512;
+extern const struct ulm_kernels ulm_kernels_avx2, ulm_kernels_avx2_vnni, ulm_kernels_avx512;
 #endif
 
 #endif

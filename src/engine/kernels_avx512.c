@@ -168,7 +168,6 @@ static void matmul_q4(const struct ulm_matrix *w, unsigned first, unsigned last,
 
 const struct ulm_kernels ulm_kernels_avx512 = {
     .name = "avx512",
-    .shown = "avx512",
     .q8_flip = 0x80,
     .q8 = matmul_q8,
     .q4 = matmul_q4,

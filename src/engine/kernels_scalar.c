@@ -187,7 +187,6 @@ static void attend_f32(const struct ulm_attention *a)
 
 const struct ulm_kernels ulm_kernels_scalar = {
     .name = "scalar",
-    .shown = "scalar",
     .q8 = matmul_blocks,
     .q4 = matmul_blocks,
     .f16 = matmul_f16,

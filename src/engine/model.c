@@ -309,5 +309,5 @@ const struct ulm_shape *ulm_model_shape(const struct ulm_model *model)
 
 const char *ulm_model_kernels(const struct ulm_model *model)
 {
-    return model->kernels->shown;
+    return model->kernels->name;
 }
