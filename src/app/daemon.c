@@ -389,7 +389,7 @@ static int start_listening(struct ulm_daemon *d, char *reterr)
         return listen_at_path(d, reterr);
     }
     for (int i = 0; i < n; i++) {
-        struct ulm_listener listener = {.fd = fds[i]};
+        struct ulm_listener listener = {.fd = fds[i], .pin = -1};
         int r = ulm_socket_add_listener(d->sock, &listener);
         if (r < 0)
             return r;

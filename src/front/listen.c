@@ -124,8 +124,7 @@ int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_l
     if (dir < 0)
         return dir;
 
-    struct stat st = {0};
-    int fd = -1;
+    int fd = -1, pin = -1;
     int r = remove_stale(&address, reterr, reterr_size);
     if (r == 0) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -133,7 +132,7 @@ int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_l
     }
     if (r == 0)
         r = bind_and_listen(fd, &address, at, reterr, reterr_size);
-    if (r == 0 && lstat(at->path, &st) < 0)
+    if (r == 0 && (pin = open(at->path, O_PATH | O_NOFOLLOW | O_CLOEXEC)) < 0)
         r = explain(reterr, reterr_size, errno, at->path, "is gone again");
     close(dir);
     if (r < 0) {
@@ -141,19 +140,21 @@ int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_l
             close(fd);
         return r;
     }
-    *ret_listener = (struct ulm_listener){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+    *ret_listener = (struct ulm_listener){.fd = fd, .pin = pin};
     strcpy(ret_listener->path, at->path);
     return 0;
 }
 
 void ulm_listener_close(struct ulm_listener *listener)
 {
-    struct stat st;
-    if (*listener->path && lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
-        st.st_ino == listener->ino)
+    struct stat ours, there;
+    if (*listener->path && fstat(listener->pin, &ours) == 0 &&
+        lstat(listener->path, &there) == 0 && ours.st_dev == there.st_dev &&
+        ours.st_ino == there.st_ino)
         (void)unlink(listener->path);
+    if (*listener->path)
+        close(listener->pin);
     if (listener->fd >= 0)
         close(listener->fd);
-    listener->fd = -1;
-    listener->path[0] = '\0';
+    *listener = (struct ulm_listener){.fd = -1, .pin = -1};
 }

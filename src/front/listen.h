@@ -18,8 +18,7 @@ struct ulm_listener {
     int fd; /* non-blocking, close-on-exec */
     /* The file that was bound; path "" = a socket that was handed in, whose file is not ours. */
     char path[sizeof((struct sockaddr_un){0}).sun_path];
-    dev_t dev;
-    ino_t ino;
+    int pin; /* that file's inode, held so that no other file gets its number; -1 = none */
 };
 
 /* 0, or a negative errno with one line in reterr. A socket file that nobody listens on is

@@ -246,7 +246,7 @@ int ulm_socket_add_listener(struct ulm_socket *sock, struct ulm_listener *listen
     sock->n_listeners++;
     sock->listeners[i] = *listener;
     sock->listener_polls[i].data = sock;
-    *listener = (struct ulm_listener){.fd = -1};
+    *listener = (struct ulm_listener){.fd = -1, .pin = -1};
     return uv_poll_start(&sock->listener_polls[i], UV_READABLE, on_connection);
 }
 
