@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tests/unit/unit.h"
 
@@ -149,4 +150,30 @@ void fixture_settle(struct fixture *f)
 {
     while (fixture_armed(f) > 0)
         uv_run(&f->loop, UV_RUN_ONCE);
+}
+
+void fixture_reply(struct fixture *f, size_t server, const char *bytes, enum reply_after after)
+{
+    struct http_server *s = &f->servers[server];
+    s->replies[s->n_replies++] = (struct reply){.bytes = bytes, .after = after};
+}
+
+const char *fixture_play(const char *bytes, enum reply_after after, size_t chunk)
+{
+    struct fixture f;
+    static struct record record;
+    fixture_init(&f);
+    fixture_reply(&f, 0, bytes, after);
+    f.servers[0].replies[0].chunk = chunk;
+    fixture_cloud(&f);
+    fixture_run(&f, &record);
+    fixture_settle(&f);
+    fixture_deinit(&f);
+    return record.log;
+}
+
+void fixture_dir(char path[static 64])
+{
+    snprintf(path, 64, "/tmp/ulm-cloud-XXXXXX");
+    ck_assert(mkdtemp(path) != NULL);
 }

@@ -7,6 +7,21 @@
 
 #include "tests/unit/http-server.h"
 
+/* Pieces of an answer in the Chat dialect. */
+#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+#define CLOSE  STREAM "Connection: close\r\n\r\n"
+#define TEXT(text_)                                                                                \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text_ "\"},"                      \
+    "\"finish_reason\":null}]}\n\n"
+#define FINISH "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define USAGE                                                                                      \
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n"
+#define DONE "data: [DONE]\n\n"
+#define GOOD CLOSE TEXT("[[ok]] it ") TEXT("rains.") FINISH USAGE DONE
+#define GOOD_LOG "open instruct tagged; text [[ok]] it rains.; end complete 200"
+/* A body of a known length, so that the connection can be used again. */
+#define SIZED(len_) STREAM "Content-Length: " #len_ "\r\n\r\n"
+
 struct fixture {
     uv_loop_t loop;
     struct http_server servers[2];
@@ -40,6 +55,12 @@ void fixture_ask(struct fixture *f, struct record *record);
 void fixture_wait(struct fixture *f, struct record *record);
 /* ask and wait; returns record->log. */
 const char *fixture_run(struct fixture *f, struct record *record);
+/* The next reply of one of the servers. */
+void fixture_reply(struct fixture *f, size_t server, const char *bytes, enum reply_after after);
+/* One endpoint that plays this reply for each request: the log of one, with all settled. */
+const char *fixture_play(const char *bytes, enum reply_after after, size_t chunk);
+/* Makes a directory for the test. */
+void fixture_dir(char path[static 64]);
 /* Timers and polls that are armed on the loop. Only the cloud has any. */
 unsigned fixture_armed(struct fixture *f);
 /* Turns the loop until none is armed. */

@@ -8,51 +8,17 @@
 #include "tests/unit/cloud-fixture.h"
 #include "tests/unit/unit.h"
 
-#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-#define CLOSE  STREAM "Connection: close\r\n\r\n"
-#define TEXT(text_)                                                                                \
-    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text_ "\"},"                      \
-    "\"finish_reason\":null}]}\n\n"
-#define FINISH "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
-#define USAGE                                                                                      \
-    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n"
-#define DONE "data: [DONE]\n\n"
-#define GOOD CLOSE TEXT("[[ok]] it ") TEXT("rains.") FINISH USAGE DONE
-#define GOOD_LOG "open instruct tagged; text [[ok]] it rains.; end complete 200"
-/* A body of a known length, so that the connection can be used again. */
-#define SIZED(len_) STREAM "Content-Length: " #len_ "\r\n\r\n"
 #define ERROR(status_, more_, body_)                                                               \
     "HTTP/1.1 " status_ " X\r\nContent-Type: application/json\r\n" more_                           \
     "Connection: close\r\n\r\n" body_
 #define SECRET_BODY "{\"error\":{\"message\":\"SECRET\",\"type\":\"invalid_request_error\"}}"
-
-static void reply(struct fixture *f, size_t server, const char *bytes, enum reply_after after)
-{
-    struct http_server *s = &f->servers[server];
-    s->replies[s->n_replies++] = (struct reply){.bytes = bytes, .after = after};
-}
-
-/* One endpoint that plays one reply (twice where a retry comes): the log of one request. */
-static const char *play(const char *bytes, enum reply_after after, size_t chunk)
-{
-    struct fixture f;
-    static struct record record;
-    fixture_init(&f);
-    reply(&f, 0, bytes, after);
-    f.servers[0].replies[0].chunk = chunk;
-    fixture_cloud(&f);
-    fixture_run(&f, &record);
-    fixture_settle(&f);
-    fixture_deinit(&f);
-    return record.log;
-}
 
 START_TEST(test_an_answer_streams)
 {
     struct fixture f;
     static struct record record;
     fixture_init(&f);
-    reply(&f, 0, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
     f.endpoints[0].key = "k-123";
     f.endpoints[0].extra_headers = (const char *const[]){"X-Org: o"};
     f.endpoints[0].n_extra_headers = 1;
@@ -76,7 +42,7 @@ END_TEST
 START_TEST(test_chunks_make_no_difference)
 {
     for (size_t chunk = 1; chunk < 40; chunk++)
-        ck_assert_str_eq(play(GOOD, AFTER_CLOSE, chunk), GOOD_LOG);
+        ck_assert_str_eq(fixture_play(GOOD, AFTER_CLOSE, chunk), GOOD_LOG);
 }
 END_TEST
 
@@ -135,8 +101,8 @@ START_TEST(test_faults_of_one_endpoint)
         {"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" GOOD, AFTER_CLOSE, GOOD_LOG},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        ck_assert_msg(strcmp(play(faults[i].bytes, faults[i].after, 0), faults[i].log) == 0,
-                      "%zu: %s\nexpected %s", i, play(faults[i].bytes, faults[i].after, 0),
+        ck_assert_msg(strcmp(fixture_play(faults[i].bytes, faults[i].after, 0), faults[i].log) == 0,
+                      "%zu: %s\nexpected %s", i, fixture_play(faults[i].bytes, faults[i].after, 0),
                       faults[i].log);
 }
 END_TEST
@@ -149,8 +115,8 @@ START_TEST(test_retries_once)
         struct fixture f;
         static struct record record;
         fixture_init(&f);
-        reply(&f, 0, first[i], AFTER_CLOSE);
-        reply(&f, 0, GOOD, AFTER_CLOSE);
+        fixture_reply(&f, 0, first[i], AFTER_CLOSE);
+        fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
         fixture_cloud(&f);
         fixture_run(&f, &record);
         ck_assert_str_eq(strstr(record.log, "retry; "), "retry; " GOOD_LOG);
@@ -166,8 +132,8 @@ START_TEST(test_fails_over)
     static struct record record;
     struct ulm_endpoint_status status[2];
     fixture_init(&f);
-    reply(&f, 0, ERROR("401", "", ""), AFTER_CLOSE);
-    reply(&f, 1, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 0, ERROR("401", "", ""), AFTER_CLOSE);
+    fixture_reply(&f, 1, GOOD, AFTER_CLOSE);
     f.config.n_endpoints = 2;
     fixture_cloud(&f);
     for (unsigned i = 0; i < 3; i++)
@@ -196,8 +162,8 @@ START_TEST(test_a_silent_endpoint_is_left_for_the_next)
     struct fixture f;
     static struct record record;
     fixture_init(&f);
-    reply(&f, 0, "", AFTER_STALL);
-    reply(&f, 1, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 0, "", AFTER_STALL);
+    fixture_reply(&f, 1, GOOD, AFTER_CLOSE);
     f.config.n_endpoints = 2;
     fixture_cloud(&f);
     ck_assert_str_eq(fixture_run(&f, &record), "retry; " GOOD_LOG);
@@ -213,8 +179,8 @@ START_TEST(test_hedge_asks_a_second_endpoint)
     static struct record record;
     fixture_init(&f);
     for (unsigned i = 0; i < 7; i++)
-        reply(&f, 0, GOOD, AFTER_CLOSE);
-    reply(&f, 1, GOOD, AFTER_CLOSE);
+        fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 1, GOOD, AFTER_CLOSE);
     f.config.n_endpoints = 2;
     f.endpoints[0].hedge = true;
     fixture_cloud(&f);
@@ -246,7 +212,7 @@ START_TEST(test_cancel_closes_the_upstream)
         struct fixture f;
         static struct record record;
         fixture_init(&f);
-        reply(&f, 0, stalls[i], AFTER_STALL);
+        fixture_reply(&f, 0, stalls[i], AFTER_STALL);
         fixture_cloud(&f);
         memset(&record, 0, sizeof record);
         fixture_ask(&f, &record);
@@ -267,7 +233,7 @@ START_TEST(test_cancel_from_inside_a_handler)
         struct fixture f;
         static struct record record;
         fixture_init(&f);
-        reply(&f, 0, CLOSE TEXT("a") TEXT("b") FINISH, AFTER_STALL);
+        fixture_reply(&f, 0, CLOSE TEXT("a") TEXT("b") FINISH, AFTER_STALL);
         f.servers[0].replies[0].chunk = 1;
         fixture_cloud(&f);
         memset(&record, 0, sizeof record);
@@ -290,7 +256,7 @@ START_TEST(test_cancel_before_anything_and_free_with_open_transfers)
     struct fixture f;
     static struct record record, second;
     fixture_init(&f);
-    reply(&f, 0, "", AFTER_STALL);
+    fixture_reply(&f, 0, "", AFTER_STALL);
     fixture_cloud(&f);
     fixture_ask(&f, &record);
     record.transfer = ulm_transfer_cancel(record.transfer);
@@ -311,7 +277,7 @@ START_TEST(test_many_at_once)
     static struct record records[N];
     memset(records, 0, sizeof records);
     fixture_init(&f);
-    reply(&f, 0, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
     f.servers[0].replies[0].chunk = 50;
     fixture_cloud(&f);
     for (size_t i = 0; i < N; i++)
@@ -331,73 +297,19 @@ START_TEST(test_many_at_once)
 }
 END_TEST
 
-START_TEST(test_a_warm_connection_is_used)
-{
-    struct fixture f;
-    static struct record record;
-    fixture_init(&f);
-    f.endpoints[0].key = "k-123";
-    reply(&f, 0, SIZED(99) TEXT("[[ok]] a") DONE, AFTER_KEEP);
-    fixture_cloud(&f);
-    ulm_cloud_warm(f.cloud);
-    ulm_cloud_warm(f.cloud);
-    fixture_settle(&f);
-    ck_assert_uint_eq(f.servers[0].connections, 1);
-    ck_assert_uint_eq(f.servers[0].heads, 1);
-    ck_assert_str_eq(f.servers[0].last_request, ""); /* and no key with it: it was a HEAD */
-
-    for (unsigned i = 1; i <= 3; i++) {
-        ulm_cloud_warm(f.cloud); /* is warm: nothing is sent */
-        ck_assert_str_eq(fixture_run(&f, &record),
-                         "open instruct tagged; text [[ok]] a; end complete 200");
-        fixture_settle(&f);
-        ck_assert_uint_eq(f.servers[0].requests, i);
-    }
-    ck_assert_uint_eq(f.servers[0].connections, 1);
-    ck_assert_uint_eq(f.servers[0].heads, 1);
-    fixture_deinit(&f);
-}
-END_TEST
-
-START_TEST(test_a_connection_the_server_closed_is_warmed_again)
-{
-    struct fixture f;
-    static struct record record;
-    fixture_init(&f);
-    reply(&f, 0, GOOD, AFTER_CLOSE);
-    fixture_cloud(&f);
-    ulm_cloud_warm(f.cloud);
-    fixture_settle(&f);
-    ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
-    fixture_settle(&f);
-    ck_assert_uint_eq(f.servers[0].connections, 1);
-    ulm_cloud_warm(f.cloud);
-    fixture_settle(&f);
-    ck_assert_uint_eq(f.servers[0].connections, 2);
-    ck_assert_uint_eq(f.servers[0].heads, 2);
-    fixture_deinit(&f);
-}
-END_TEST
-
-static void make_dir(char path[static 64])
-{
-    snprintf(path, 64, "/tmp/ulm-cloud-XXXXXX");
-    ck_assert(mkdtemp(path) != NULL);
-}
-
 START_TEST(test_prefill_is_learned)
 {
     struct fixture f;
     static struct record record;
     char dir[64], path[128];
     struct stat st;
-    make_dir(dir);
+    fixture_dir(dir);
     snprintf(path, sizeof path, "%s/capabilities.json", dir);
     fixture_init(&f);
-    reply(&f, 0, ERROR("400", "", "{\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+    fixture_reply(&f, 0, ERROR("400", "", "{\"error\":{\"type\":\"invalid_request_error\",\"message\":"
                        "\"This model does not support assistant message prefill.\"}}"),
           AFTER_CLOSE);
-    reply(&f, 0, GOOD, AFTER_CLOSE);
+    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
     f.endpoints[0].mode = ULM_CLOUD_PREFILL;
     f.endpoints[0].dialect = ULM_DIALECT_LLAMA_SERVER;
     f.config.state_dir = dir;
@@ -434,7 +346,7 @@ START_TEST(test_missing_tags_turn_to_plain)
     struct fixture f;
     static struct record record;
     fixture_init(&f);
-    reply(&f, 0, CLOSE TEXT("a"), AFTER_STALL);
+    fixture_reply(&f, 0, CLOSE TEXT("a"), AFTER_STALL);
     fixture_cloud(&f);
     for (unsigned peer = 0; peer < 4; peer++) {
         memset(&record, 0, sizeof record);
@@ -450,81 +362,6 @@ START_TEST(test_missing_tags_turn_to_plain)
 }
 END_TEST
 
-START_TEST(test_unix_socket)
-{
-    struct fixture f;
-    static struct record record;
-    struct http_server server;
-    char dir[64], path[128];
-    make_dir(dir);
-    snprintf(path, sizeof path, "%s/s", dir);
-    fixture_init(&f);
-    http_server_start(&server, &f.loop, path);
-    server.replies[0] = (struct reply){.bytes = GOOD, .after = AFTER_CLOSE};
-    server.n_replies = 1;
-    f.endpoints[0].url = "http://cloud.example/v1/"; /* plain http: it stays on the machine */
-    f.endpoints[0].unix_socket = path;
-    fixture_cloud(&f);
-    ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
-    ck_assert(strstr(server.last_request, "POST /v1/chat/completions HTTP/1.1\r\nHost: cloud.exa"));
-    http_server_stop(&server);
-    fixture_settle(&f);
-    fixture_deinit(&f);
-    ck_assert_int_eq(rmdir(dir), 0);
-}
-END_TEST
-
-START_TEST(test_the_environments_proxy_is_not_used)
-{
-    setenv("http_proxy", "http://127.0.0.1:1", 1);
-    setenv("all_proxy", "http://127.0.0.1:1", 1);
-    ck_assert_str_eq(play(GOOD, AFTER_CLOSE, 0), GOOD_LOG);
-    unsetenv("http_proxy");
-    unsetenv("all_proxy");
-}
-END_TEST
-
-START_TEST(test_a_configured_proxy_is_used)
-{
-    struct fixture f;
-    static struct record record;
-    fixture_init(&f);
-    reply(&f, 1, GOOD, AFTER_CLOSE);
-    f.endpoints[0].url = "http://cloud.example/v1?api-version=3";
-    f.endpoints[0].proxy = f.servers[1].url;
-    f.endpoints[0].allow_http = true;
-    fixture_cloud(&f);
-    ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
-    ck_assert(strstr(f.servers[1].last_request,
-                     "POST http://cloud.example/v1/chat/completions?api-version=3 HTTP/1.1\r\n"));
-    fixture_settle(&f);
-    fixture_deinit(&f);
-}
-END_TEST
-
-START_TEST(test_names_that_do_not_resolve_and_ports_that_refuse)
-{
-    static const struct {
-        const char *url, *log;
-    } cases[] = {
-        {"http://127.0.0.1:1", "retry; end failed 0 connect"},
-        {"https://127.0.0.1:1", "retry; end failed 0 connect"},
-        {"https://[::1]:1", "retry; end failed 0 connect"},
-        {"https://nowhere.invalid", "retry; end failed 0 dns"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct fixture f;
-        static struct record record;
-        fixture_init(&f);
-        f.endpoints[0].url = cases[i].url;
-        fixture_cloud(&f);
-        ck_assert_str_eq(fixture_run(&f, &record), cases[i].log);
-        fixture_settle(&f);
-        fixture_deinit(&f);
-    }
-}
-END_TEST
-
 START_TEST(test_an_answer_that_is_too_long_is_cut)
 {
     struct fixture f;
@@ -533,7 +370,7 @@ START_TEST(test_an_answer_that_is_too_long_is_cut)
     fixture_init(&f);
     for (size_t i = 0; i < 1600; i++)
         strcat(bytes, TEXT("\xC3\xA9 0123456789012345678901234567890123456789"));
-    reply(&f, 0, bytes, AFTER_STALL);
+    fixture_reply(&f, 0, bytes, AFTER_STALL);
     fixture_cloud(&f);
     ck_assert_str_eq(fixture_run(&f, &record), "open instruct tagged; end truncated 200 cap");
     ck_assert_uint_le(record.len, ULM_ANSWER_MAX);
@@ -556,7 +393,7 @@ static const char *play_compressed(const char *head, const char *command)
     len += fread(bytes + len, 1, sizeof bytes - len, pipe);
     ck_assert_int_eq(pclose(pipe), 0);
     fixture_init(&f);
-    reply(&f, 0, bytes, AFTER_CLOSE);
+    fixture_reply(&f, 0, bytes, AFTER_CLOSE);
     f.servers[0].replies[0].len = len;
     fixture_cloud(&f);
     fixture_run(&f, &record);
@@ -584,72 +421,10 @@ START_TEST(test_compressed_bodies)
 }
 END_TEST
 
-START_TEST(test_refuses_bad_configuration)
-{
-    const struct {
-        struct ulm_endpoint_config endpoint;
-        const char *reason; /* NULL = accepted */
-    } cases[] = {
-        {{.url = "https://a.example/v1"}, NULL},
-        {{.url = "http://a.example/v1"}, "plain http"},
-        {{.url = "http://a.example/v1", .allow_http = true}, NULL},
-        {{.url = "http://127.9.8.7:80"}, NULL},
-        {{.url = "http://localhost/"}, NULL},
-        {{.url = "http://LOCALHOST"}, NULL},
-        {{.url = "http://[::1]:8080/v1"}, NULL},
-        {{.url = "http://[::2]:8080/v1"}, "plain http"},
-        {{.url = "http://127.0.0.1.example"}, "plain http"},
-        {{.url = "http://localhost.example"}, "plain http"},
-        {{.url = "http://127.0.0.1", .proxy = "http://p.example"}, "plain http"},
-        {{.url = "http://a.example", .unix_socket = "/run/x"}, NULL},
-        {{.url = "https://user@a.example"}, "user"},
-        {{.url = "https://user:secret@a.example"}, "user"},
-        {{.url = "https://a.example/#f"}, "fragment"},
-        {{.url = "ftp://a.example"}, "https://"},
-        {{.url = "file:///etc/passwd"}, "url"},
-        {{.url = "https://a b"}, "url"},
-        {{.url = ""}, "missing"},
-        {{.url = NULL}, "missing"},
-        {{.url = "https://a", .mode = ULM_CLOUD_PREFILL}, "prefill"},
-        {{.url = "https://a", .ca_file = "/nowhere"}, "ca_file"},
-        {{.url = "https://a", .key = "a\r\nX: y"}, "key"},
-        {{.url = "https://a", .key = "a b"}, "key"},
-        {{.url = "https://a", .key = ""}, "key"},
-        {{.url = "https://a", .n_extra_headers = 1,
-          .extra_headers = (const char *const[]){"A: b\r\nC: d"}}, "extra_headers"},
-        {{.url = "https://a", .n_extra_headers = 1,
-          .extra_headers = (const char *const[]){"A"}}, "extra_headers"},
-        {{.url = "https://a", .n_extra_headers = 1,
-          .extra_headers = (const char *const[]){"A:"}}, "extra_headers"},
-        {{.url = "https://a", .n_extra_headers = 1,
-          .extra_headers = (const char *const[]){"A B: c"}}, "extra_headers"},
-        {{.url = "https://a", .n_extra_headers = 1,
-          .extra_headers = (const char *const[]){"Content-length: 3"}}, "extra_headers"},
-    };
-    uv_loop_t loop;
-    uv_loop_init(&loop);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct ulm_cloud *cloud = NULL;
-        struct ulm_cloud_config config = {.endpoints = &cases[i].endpoint, .n_endpoints = 1};
-        char err[256] = "";
-        int r = ulm_cloud_new(&loop, &config, &cloud, err, sizeof err);
-        ck_assert_msg(cases[i].reason ? r < 0 && strstr(err, cases[i].reason) : r == 0,
-                      "case %zu: %d %s", i, r, err);
-        ck_assert(!strstr(err, "secret"));
-        ulm_cloud_free(cloud);
-        uv_run(&loop, UV_RUN_DEFAULT);
-    }
-    ck_assert_int_eq(uv_loop_close(&loop), 0);
-}
-END_TEST
-
 UNIT_MAIN("cloud", test_an_answer_streams, test_chunks_make_no_difference,
           test_faults_of_one_endpoint, test_retries_once, test_fails_over,
           test_a_silent_endpoint_is_left_for_the_next, test_hedge_asks_a_second_endpoint,
           test_cancel_closes_the_upstream, test_cancel_from_inside_a_handler,
           test_cancel_before_anything_and_free_with_open_transfers, test_many_at_once,
-          test_a_warm_connection_is_used, test_a_connection_the_server_closed_is_warmed_again,
-          test_prefill_is_learned, test_missing_tags_turn_to_plain, test_unix_socket,
-          test_the_environments_proxy_is_not_used, test_a_configured_proxy_is_used,
-          test_names_that_do_not_resolve_and_ports_that_refuse,
-          test_an_answer_that_is_too_long_is_cut, test_compressed_bodies, test_refuses_bad_configuration)
+          test_prefill_is_learned, test_missing_tags_turn_to_plain,
+          test_an_answer_that_is_too_long_is_cut, test_compressed_bodies)
