@@ -2,6 +2,7 @@
 #include "core/chars.h"
 
 #include "util/text.h"
+#include "util/unicode.h"
 
 size_t ulm_char_at(const char *p, size_t len, uint32_t *ret_code)
 {
@@ -24,39 +25,31 @@ uint32_t ulm_char_last(const char *text, size_t len)
 
 uint32_t ulm_char_fold(uint32_t code)
 {
-    if (code >= 'A' && code <= 'Z')
-        return code + 32;
-    if (code < 0x80)
-        return code;
     if (code == 0x2018 || code == 0x2019 || code == 0x201B || code == 0x2032)
         return '\'';
     if (code >= 0x201C && code <= 0x201F)
         return '"';
-    if ((code >= 0xC0 && code <= 0xDE && code != 0xD7) || (code >= 0x391 && code <= 0x3A9) ||
-        (code >= 0x410 && code <= 0x42F))
-        return code + 32;
-    if (code >= 0x400 && code <= 0x40F)
-        return code + 80;
-    return code;
+    return ulm_to_lower(code);
 }
 
-bool ulm_char_is_unspaced(uint32_t code)
+/* Combining marks, roughly: those of the scripts that are written with them. */
+static bool is_mark(uint32_t code)
 {
-    return (code >= 0x0E00 && code <= 0x0EFF) ||   /* Thai, Lao */
-           (code >= 0x0F00 && code <= 0x109F) ||   /* Tibetan, Myanmar */
-           (code >= 0x1780 && code <= 0x17FF) ||   /* Khmer */
-           (code >= 0x3000 && code <= 0x312F) ||   /* CJK punctuation, kana, bopomofo */
-           (code >= 0x31A0 && code <= 0x9FFF) ||   /* Han */
-           (code >= 0xF900 && code <= 0xFAFF) || (code >= 0xFF00 && code <= 0xFF9F) ||
-           (code >= 0x20000 && code <= 0x3FFFF);
+    static const struct {
+        uint32_t first, last;
+    } marks[] = {
+        {0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD}, {0x05BF, 0x05C7}, {0x0610, 0x061A},
+        {0x064B, 0x065F}, {0x0670, 0x0670}, {0x06D6, 0x06ED}, {0x0900, 0x0963}, {0x0966, 0x0DFF},
+        {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF}, {0x20D0, 0x20FF}, {0xFE20, 0xFE2F},
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (code >= marks[i].first && code <= marks[i].last)
+            return true;
+    }
+    return false;
 }
 
 bool ulm_char_is_word(uint32_t code)
 {
-    if (code < 0x80)
-        return (code >= '0' && code <= '9') || ((code | 32) >= 'a' && (code | 32) <= 'z');
-    return code >= 0xC0 && code != 0xD7 && code != 0xF7 && !(code >= 0x2000 && code <= 0x2BFF) &&
-           !(code >= 0x3000 && code <= 0x303F) && code != 0x60C && code != 0x61B && code != 0x61F &&
-           !(code >= 0xFF00 && code <= 0xFF0F) && !(code >= 0xFF1A && code <= 0xFF20) &&
-           !(code >= 0xFE00 && code <= 0xFE0F) && code < 0x1F000;
+    return ulm_is_letter(code) || ulm_is_number(code) || is_mark(code);
 }

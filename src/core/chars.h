@@ -15,8 +15,6 @@ uint32_t ulm_char_last(const char *text, size_t len);
 /* For comparing: case folded, and every quotation mark of one kind made the same. */
 uint32_t ulm_char_fold(uint32_t code);
 
-bool ulm_char_is_word(uint32_t code);     /* a letter, mark or number */
-bool ulm_char_is_unspaced(uint32_t code); /* of a script without spaces between words, its
-                                             punctuation included */
+bool ulm_char_is_word(uint32_t code); /* a letter, mark or number */
 
 #endif

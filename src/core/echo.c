@@ -8,6 +8,7 @@
 
 #include "core/chars.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 enum { RESTART_WORDS_MIN = 3, RESTART_WORDS_MAX = 32, RESTART_PERCENT = 60 };
 
@@ -44,7 +45,7 @@ static uint32_t next_unit(struct cursor *c)
 /* May a word end before `next`, where `last` is its last character? */
 static bool word_ends(uint32_t last, uint32_t next)
 {
-    return ulm_char_is_unspaced(last) || ulm_char_is_unspaced(next) ||
+    return ulm_is_unspaced(last) || ulm_is_unspaced(next) ||
            !(ulm_char_is_word(next) || next == '-' || next == '_');
 }
 
@@ -53,7 +54,7 @@ static const char *without_end_punctuation(const char *begin, const char *end)
     while (end > begin) {
         size_t last = ulm_utf8_last(begin, (size_t)(end - begin));
         uint32_t code = ulm_char_last(begin, (size_t)(end - begin));
-        if (ulm_char_is_word(code) || ulm_char_is_unspaced(code))
+        if (ulm_char_is_word(code) || ulm_is_unspaced(code))
             break;
         end = begin + last;
     }
@@ -93,12 +94,12 @@ static unsigned weight(const char *p, const char *end)
     while (p < end) {
         uint32_t code;
         p += ulm_char_at(p, (size_t)(end - p), &code);
-        if (ulm_char_is_unspaced(code)) {
+        if (ulm_is_unspaced(code)) {
             halves += ulm_char_is_word(code);
             inside = false;
         } else if (is_space(code)) {
             inside = false;
-        } else if (!inside && ulm_char_is_word(code)) {
+        } else if (!inside) {
             halves += 2;
             inside = true;
         }
@@ -113,14 +114,14 @@ static const char *next_suffix(const char *p, const char *end)
     bool first = true;
     while (p < end) {
         size_t n = ulm_char_at(p, (size_t)(end - p), &code);
-        if (!first && ulm_char_is_unspaced(code))
+        if (!first && ulm_is_unspaced(code))
             return p;
         p += n;
         first = false;
         if (p == end)
             break;
         (void)ulm_char_at(p, (size_t)(end - p), &next);
-        if (!is_space(next) && (is_space(code) || ulm_char_is_unspaced(code)))
+        if (!is_space(next) && (is_space(code) || ulm_is_unspaced(code)))
             return p;
     }
     return end;

@@ -9,6 +9,7 @@
 #include "core/chars.h"
 #include "core/core.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 struct ulm_repair_rules ulm_handoff_rules(const struct ulm_session *s)
 {
@@ -92,7 +93,7 @@ static int add_phrase(struct ulm_session *s, const char *phrase)
 {
     int r = ulm_stitch_phrase(s->opener.data, phrase, &s->phrase);
     uint32_t last = ulm_char_last(ulm_buf_str(&s->phrase), s->phrase.len);
-    if (r == 0 && !(last < 0x80 && ulm_is_space((char)last)) && !ulm_char_is_unspaced(last))
+    if (r == 0 && !(last < 0x80 && ulm_is_space((char)last)) && !ulm_is_unspaced(last))
         r = ulm_buf_add_str(&s->phrase, " ");
     return r;
 }

@@ -5,6 +5,7 @@
 
 #include "core/chars.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 void ulm_pace_say(struct ulm_pace *pace, const char *text, int64_t now_us)
 {
@@ -12,7 +13,7 @@ void ulm_pace_say(struct ulm_pace *pace, const char *text, int64_t now_us)
     for (size_t len = strlen(text); len > 0;) {
         uint32_t code;
         size_t n = ulm_char_at(text, len, &code);
-        if (ulm_char_is_unspaced(code)) {
+        if (ulm_is_unspaced(code)) {
             length_us += ulm_char_is_word(code) ? ULM_PACE_WORD_US / 2 : 0;
             pace->inside = false;
         } else if (code < 0x80 && ulm_is_space((char)code)) {

@@ -17,6 +17,7 @@
 #include "core/echo.h"
 #include "util/buf.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 enum when {
     WHEN_MORE, /* more text may come */
@@ -123,12 +124,14 @@ static bool find_joint(const char *before, const char *text, size_t len, bool sp
         ret->joint = "\n";
     } else if (space) {
         ret->joint = " ";
+    } else if (ulm_is_unspaced(last) || ulm_is_unspaced(first) || joins_left(first)) {
+        ret->joint = "";
     } else if (first == '\'') {
         enum ulm_echo r = is_contraction(text + at, len - at, when);
         if (r == ULM_ECHO_MAYBE)
             return false;
         ret->joint = r == ULM_ECHO_YES ? "" : " ";
-    } else if (!joins_left(first) && !ulm_char_is_unspaced(first) && !ulm_char_is_unspaced(last)) {
+    } else {
         ret->joint = " ";
     }
     return true;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/core_world.h"
 
-#include <check.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -11,6 +10,17 @@
 
 #include "util/log.h"
 #include "util/text.h"
+
+/* Not check's assertions: the fuzz targets have no test runner. */
+#define DEMAND(...) demand((__VA_ARGS__), __LINE__, #__VA_ARGS__)
+
+static void demand(bool holds, int line, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "core_world.c:%d: %s\n", line, what);
+    abort();
+}
 
 enum { SINKS = 4, ASKS = 16, JOBS = 64, TRANSFERS = 64, ARGS = 12, TEXT_MAX = 200000 };
 
@@ -52,6 +62,8 @@ static struct {
     int n_clouds;
     bool refuse_jobs, refuse_transfers, in_start;
     struct ulm_timing timing;
+    const char *verdict;
+    struct ulm_buf answer;
     struct ulm_buf delta; /* deltas not yet written to the log */
     char delta_id[ULM_ID_MAX + 8];
 } fake;
@@ -62,7 +74,7 @@ static struct {
 static void must(int r)
 {
     if (r < 0 && !fake.world->tolerant)
-        ck_abort_msg("log: %d", r);
+        DEMAND(!"no memory for the log");
 }
 
 static void log_text(const char *text)
@@ -113,8 +125,8 @@ static struct client *client_of(struct test_sink *sink, const char *id)
 
 static void append(struct client *client, const char *text)
 {
-    ck_assert_msg(*text, "an empty text was emitted");
-    ck_assert_msg(ulm_utf8_valid(text, strlen(text)), "an event splits a character");
+    DEMAND(*text && "an empty text was emitted");
+    DEMAND(ulm_utf8_valid(text, strlen(text)) && "an event splits a character");
     must(ulm_buf_add_str(&client->shown, text));
 }
 
@@ -129,14 +141,14 @@ static void log_text_line(const char *prefix, const char *name, const char *text
 static void take_retraction(struct client *client, size_t chars)
 {
     for (size_t i = 0; i < chars; i++) {
-        ck_assert_uint_gt(client->shown.len, 0);
+        DEMAND(client->shown.len > 0);
         ulm_buf_truncate(&client->shown, ulm_utf8_last(client->shown.data, client->shown.len));
     }
 }
 
 static void take_done(struct client *client, const char *prefix, const struct ulm_event *event)
 {
-    ck_assert_str_eq(event->done.text, ulm_buf_str(&client->shown));
+    DEMAND(strcmp(event->done.text, ulm_buf_str(&client->shown)) == 0);
     flush_delta();
     const char *verdict = ulm_verdict_name(event->done.verdict);
     must(ulm_buf_add_fmt(&fake.world->log, "%sdone %s %s %s", prefix,
@@ -148,24 +160,27 @@ static void take_done(struct client *client, const char *prefix, const struct ul
                              (int)event->done.output_tokens));
     must(ulm_buf_add_str(&fake.world->log, "\n"));
     fake.timing = event->done.timing;
+    fake.verdict = verdict ? verdict : "null";
+    ulm_buf_clear(&fake.answer);
+    must(ulm_buf_add_str(&fake.answer, event->done.text));
 }
 
 static void take_event(struct client *client, const char *prefix, const struct ulm_event *event)
 {
-    ck_assert_msg(!client->ended, "something follows the terminal event");
+    DEMAND(!client->ended && "something follows the terminal event");
     switch (event->type) {
     case ULM_EVENT_OPENER:
         append(client, event->opener.text);
         log_text_line(prefix, "opener", event->opener.text);
         break;
     case ULM_EVENT_OPENED:
-        ck_assert_str_eq(event->opened.opener, ulm_buf_str(&client->shown));
-        ck_assert_uint_eq(event->opened.words, ulm_count_words(event->opened.opener));
+        DEMAND(strcmp(event->opened.opener, ulm_buf_str(&client->shown)) == 0);
+        DEMAND(event->opened.words == ulm_count_words(event->opened.opener));
         log_line("%sopened %u %.2f", prefix, event->opened.words, event->opened.confidence);
         break;
     case ULM_EVENT_REPAIR:
-        ck_assert_uint_eq(event->repair.to,
-                          ulm_utf8_count(ulm_buf_str(&client->shown), client->shown.len));
+        DEMAND(event->repair.to ==
+               ulm_utf8_count(ulm_buf_str(&client->shown), client->shown.len));
         log_line("%srepair %s %zu %zu", prefix, ulm_verdict_name(event->repair.strategy),
                  event->repair.from, event->repair.to);
         break;
@@ -196,9 +211,9 @@ static void take_event(struct client *client, const char *prefix, const struct u
 static void emit(struct ulm_sink *base, const char *id, const struct ulm_event *event)
 {
     struct test_sink *sink = (struct test_sink *)base;
-    ck_assert_msg(!sink->gone, "an event for a client that is gone");
+    DEMAND(!sink->gone && "an event for a client that is gone");
     if (!id) {
-        ck_assert_int_eq(event->type, ULM_EVENT_ERROR);
+        DEMAND(event->type == ULM_EVENT_ERROR);
         log_line("error %s ref=%s", ulm_error_name(event->error.code),
                  event->error.ref ? event->error.ref : "");
         return;
@@ -206,7 +221,7 @@ static void emit(struct ulm_sink *base, const char *id, const struct ulm_event *
     char prefix[ULM_ID_MAX + 8];
     snprintf(prefix, sizeof prefix, "%s: ", id);
     struct client *client = client_of(sink, id);
-    ck_assert_msg(client && client->open, "an event for an ask nobody made");
+    DEMAND(client && client->open && "an event for an ask nobody made");
     take_event(client, prefix, event);
 }
 
@@ -220,7 +235,7 @@ int ulm_engine_submit(struct ulm_engine *engine, const struct ulm_job *job)
         log_line("engine: %s refused", kinds[job->kind]);
         return -EAGAIN;
     }
-    ck_assert_int_lt(fake.n_jobs, JOBS);
+    DEMAND(fake.n_jobs < JOBS);
     if (job->kind == ULM_JOB_OPENER)
         log_line("engine: opener %u..%u%s, %zu turns", job->options.min_words,
                  job->options.max_words, job->options.hold ? " held" : "", job->prompt.n_history);
@@ -244,7 +259,7 @@ static void engine_result(enum ulm_result_kind kind, const char *text, double co
 {
     if (fake.n_jobs == 0 && fake.world->tolerant)
         return;
-    ck_assert_int_gt(fake.n_jobs, 0);
+    DEMAND(fake.n_jobs > 0);
     struct job *job = &fake.jobs[fake.n_jobs - 1];
     if (!job->open)
         return; /* the engine gives no result of a cancelled ticket */
@@ -278,8 +293,8 @@ int ulm_cloud_start(struct ulm_cloud *cloud, const struct ulm_cloud_request *req
         fake.refuse_transfers = false;
         return -ENOMEM;
     }
-    ck_assert_int_lt(fake.n_transfers, TRANSFERS);
-    ck_assert_int_eq(request->has_opener, *request->opener != '\0');
+    DEMAND(fake.n_transfers < TRANSFERS);
+    DEMAND(request->has_opener == (*request->opener != '\0'));
     log_line("cloud: ask %s, %zu turns", request->user, request->n_history);
     struct ulm_transfer *transfer = &fake.transfers[fake.n_transfers++];
     *transfer = (struct ulm_transfer){handlers, data, true, false};
@@ -290,7 +305,7 @@ int ulm_cloud_start(struct ulm_cloud *cloud, const struct ulm_cloud_request *req
 struct ulm_transfer *ulm_transfer_cancel(struct ulm_transfer *transfer)
 {
     if (transfer) {
-        ck_assert_msg(transfer->open && !transfer->in_end, "a transfer is cancelled that has ended");
+        DEMAND(transfer->open && !transfer->in_end && "a transfer is cancelled that has ended");
         transfer->open = false;
         log_line("cloud: cancel");
     }
@@ -299,7 +314,7 @@ struct ulm_transfer *ulm_transfer_cancel(struct ulm_transfer *transfer)
 
 void ulm_transfer_report_tag(struct ulm_transfer *transfer, bool seen, unsigned peer)
 {
-    ck_assert(transfer->open);
+    DEMAND(transfer->open);
     log_line("cloud: tag %s", seen ? "seen" : "missed");
 }
 
@@ -327,7 +342,7 @@ static void cloud_open(const char *how)
             return;
         }
     }
-    ck_assert_msg(!transfer, "cloud: open %s", how);
+    DEMAND(!transfer && "open: a name nobody knows");
 }
 
 static void cloud_text(const char *text)
@@ -360,7 +375,7 @@ static void cloud_end(const char *how, int64_t in, int64_t out)
         transfer->open = false;
         return;
     }
-    ck_assert_msg(!transfer, "cloud: end %s", how);
+    DEMAND(!transfer && "end: a name nobody knows");
 }
 
 /* ---- the script ---- */
@@ -430,7 +445,7 @@ static unsigned number_of(char *args[], int n, const char *key)
 
 static void run_ask(char *args[], int n, bool draft)
 {
-    ck_assert_int_ge(n, 3);
+    DEMAND(n >= 3);
     struct test_sink *sink = sink_of(args, n);
     const char *fact = option(args, n, "fact"), *retractable = option(args, n, "retractable");
     const char *history = option(args, n, "history");
@@ -452,11 +467,11 @@ static void run_ask(char *args[], int n, bool draft)
     };
     struct client *client = client_of(sink, args[1]);
     if (!draft && (!client || client->ended)) {
-        ck_assert_int_lt(sink->n_clients, ASKS);
+        DEMAND(sink->n_clients < ASKS);
         client = &sink->clients[sink->n_clients++];
+        *client = (struct client){0};
         strncpy(client->id, args[1], ULM_ID_MAX);
         client->shown = ULM_BUF_INIT(TEXT_MAX);
-        must(ulm_buf_reserve(&client->shown, TEXT_MAX));
         client->open = true;
     }
     if (draft)
@@ -473,7 +488,7 @@ static void run_wait(struct world *world, int64_t ms)
         int64_t next = ulm_core_next_deadline(world->core);
         if (next > until)
             break;
-        ck_assert_msg(next >= world->now_us || turns < 100, "a deadline does not go away");
+        DEMAND((next >= world->now_us || turns < 100) && "a deadline does not go away");
         world->now_us = next > world->now_us ? next : world->now_us;
         ulm_core_tick(world->core, world->now_us);
     }
@@ -539,7 +554,7 @@ static void run_client_line(struct world *world, char *args[], int n)
         ulm_core_configure(world->core, &world->config,
                            n > 1 ? (void *)&fake.clouds[fake.n_clouds++] : NULL);
     else
-        ck_abort_msg("script: %s", command);
+        DEMAND(!"a command nobody knows");
 }
 
 static void run_line(struct world *world, char *line)
@@ -579,7 +594,7 @@ static void run_opener(struct world *world, char *text)
 {
     char words[ULM_OPENER_MAX * 2];
     size_t len = strlen(text);
-    ck_assert_uint_lt(len, sizeof words);
+    DEMAND(len < sizeof words);
     memcpy(words, text, len + 1);
     for (char *at = words; *at;) {
         size_t n = (*at == ' ') + strcspn(at + (*at == ' '), " ");
@@ -598,7 +613,7 @@ static void start_core(struct world *world)
     int r = ulm_core_new(&world->config, world->no_engine ? NULL : (void *)&engine,
                          world->no_cloud ? NULL : (void *)&cloud, &world->core);
     if (r < 0 && !world->tolerant)
-        ck_abort_msg("core: %d", r);
+        DEMAND(!"no memory for core");
 }
 
 void world_run(struct world *world, const char *script)
@@ -607,7 +622,7 @@ void world_run(struct world *world, const char *script)
     while (*script) {
         char line[4096];
         size_t len = strcspn(script, "\n");
-        ck_assert_uint_lt(len, sizeof line);
+        DEMAND(len < sizeof line);
         memcpy(line, script, len);
         line[len] = '\0';
         script += len + (script[len] == '\n');
@@ -665,8 +680,7 @@ void world_init(struct world *world)
     };
     fake.world = world;
     fake.delta = ULM_BUF_INIT(TEXT_MAX);
-    must(ulm_buf_reserve(&fake.delta, TEXT_MAX));
-    must(ulm_buf_reserve(&world->log, 4 * TEXT_MAX));
+    fake.answer = ULM_BUF_INIT(TEXT_MAX);
     for (int i = 0; i < SINKS; i++)
         fake.sinks[i] = (struct test_sink){.sink = {.emit = emit, .uid = 1000}, .number = i};
 }
@@ -679,7 +693,37 @@ void world_deinit(struct world *world)
             ulm_buf_deinit(&fake.sinks[i].clients[j].shown);
     }
     ulm_buf_deinit(&fake.delta);
+    ulm_buf_deinit(&fake.answer);
     ulm_buf_deinit(&world->log);
+}
+
+struct hand_off world_hand_off(const char *opener, const char *text, bool retractable,
+                               unsigned seed)
+{
+    static struct world world;
+    if (!world.core) {
+        world_init(&world);
+        world.config.max_sessions = 0;
+        start_core(&world);
+    }
+    for (int i = 0; i < fake.sinks[0].n_clients; i++)
+        ulm_buf_deinit(&fake.sinks[0].clients[i].shown);
+    fake.sinks[0].n_clients = fake.n_jobs = fake.n_transfers = 0;
+    ulm_buf_clear(&world.log);
+
+    char *args[] = {(char[]){"ask"}, (char[]){"a"}, (char[]){"x"}, (char[]){"retractable=0"}};
+    run_ask(args, retractable ? 3 : 4, /* draft */ false);
+    engine_result(ULM_RESULT_OPENED, opener, -0.5);
+    cloud_open("tagged");
+    for (size_t len = strlen(text); len > 0 && last_transfer();) {
+        size_t n = seed == 0 ? len : seed == 1 ? 1 : 1 + (size_t)rand_r(&seed) % 7;
+        n = n < len ? n : len;
+        last_transfer()->handlers->on_text(last_transfer()->data, text, n, world.now_us);
+        text += n;
+        len -= n;
+    }
+    cloud_end("complete", -1, -1);
+    return (struct hand_off){fake.verdict, ulm_buf_str(&fake.answer)};
 }
 
 struct ulm_timing world_timing(void)

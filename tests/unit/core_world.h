@@ -38,6 +38,15 @@ void world_run(struct world *world, const char *script);
 void world_init(struct world *world);
 void world_deinit(struct world *world);
 
+/* One hand-off without a script: the opener, and the cloud's whole tagged text, which comes in one
+ * piece (0), byte by byte (1) or in pieces by chance (any other seed). */
+struct hand_off {
+    const char *verdict; /* "null" for none */
+    const char *answer;  /* done.text, until the next call */
+};
+struct hand_off world_hand_off(const char *opener, const char *text, bool retractable,
+                               unsigned seed);
+
 /* The last terminal event's timing. */
 struct ulm_timing world_timing(void);
 /* Open transfers and engine jobs that nobody gave up: 0 when every ask has ended. */
