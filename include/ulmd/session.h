@@ -72,6 +72,10 @@ void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink);
 /* How many asks of this sink are open (for "end of input: open ones finish"). */
 size_t ulm_core_open_requests(const struct ulm_core *core, const struct ulm_sink *sink);
 
+/* Is an ask of this id open on this sink? (For a refusal by the front: the id of an open request
+ * goes into `ref`.) */
+bool ulm_core_is_open(const struct ulm_core *core, const struct ulm_sink *sink, const char *id);
+
 /* A result of ulm_engine_dispatch. */
 void ulm_core_engine_result(struct ulm_core *core, const struct ulm_result *result, int64_t now_us);
 

@@ -405,6 +405,11 @@ size_t ulm_core_open_requests(const struct ulm_core *core, const struct ulm_sink
     return n;
 }
 
+bool ulm_core_is_open(const struct ulm_core *core, const struct ulm_sink *sink, const char *id)
+{
+    return find_session(core, sink, id) != NULL;
+}
+
 void ulm_core_engine_result(struct ulm_core *core, const struct ulm_result *result, int64_t now_us)
 {
     core->now_us = now_us;

@@ -23,8 +23,8 @@ int ulm_voice_word(struct ulm_session *s, const char *text)
     if (s->timing.first_word_us < 0)
         s->timing.first_word_us = s->core->now_us - s->asked_us;
     ulm_pace_say(&s->pace, text, s->core->now_us);
-    ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_OPENER,
-                                          .opener.text = s->answer.data + from});
+    ulm_voice_emit(
+        s, &(struct ulm_event){.type = ULM_EVENT_OPENER, .opener.text = s->answer.data + from});
     return 0;
 }
 
@@ -48,8 +48,9 @@ void ulm_voice_repair(struct ulm_session *s, enum ulm_verdict strategy)
 {
     size_t chars = ulm_utf8_count(ulm_buf_str(&s->answer), s->answer.len);
     s->applied = strategy;
-    ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_REPAIR,
-                                          .repair = {.strategy = strategy, .from = 0, .to = chars}});
+    ulm_voice_emit(s,
+                   &(struct ulm_event){.type = ULM_EVENT_REPAIR,
+                                       .repair = {.strategy = strategy, .from = 0, .to = chars}});
 }
 
 void ulm_voice_retract(struct ulm_session *s)
@@ -68,8 +69,8 @@ void ulm_voice_delta(struct ulm_session *s, size_t from)
     if (s->timing.first_word_us < 0)
         s->timing.first_word_us = s->core->now_us - s->asked_us;
     ulm_pace_say(&s->pace, s->answer.data + from, s->core->now_us);
-    ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_DELTA,
-                                          .delta.text = s->answer.data + from});
+    ulm_voice_emit(
+        s, &(struct ulm_event){.type = ULM_EVENT_DELTA, .delta.text = s->answer.data + from});
 }
 
 int ulm_voice_close(struct ulm_session *s, const char *text)
@@ -146,15 +147,25 @@ static void count_done(struct ulm_session *s, enum ulm_reason reason)
     ulm_histogram_add(&latency[ULM_LATENCY_GAP], timing->gap_us);
 }
 
+static long long to_ms(int64_t us)
+{
+    return us < 0 ? -1 : (long long)(us / 1000);
+}
+
 void ulm_voice_done(struct ulm_session *s, enum ulm_reason reason)
 {
     s->timing.total_us = s->core->now_us - s->asked_us;
     s->timing.gap_us = s->pace.begun ? s->pace.gap_us : -1;
     count_done(s, reason);
-    ulm_log_request(ULM_LOG_DEBUG, s->ticket, "done: %s, %s, verdict %s, %lld ms",
-                    ulm_reason_name(reason), ulm_source_name(source_of(s)),
+    /* The one line of a request; -1 = it did not happen. Neither its text nor its id. */
+    ulm_log_request(ULM_LOG_INFO, s->ticket,
+                    "request %llu: %s, %s, verdict %s, %u opener words, first word %lld ms, "
+                    "opener %lld ms, cloud text %lld ms, total %lld ms",
+                    (unsigned long long)s->ticket, ulm_reason_name(reason),
+                    ulm_source_name(source_of(s)),
                     s->applied != ULM_VERDICT_NONE ? ulm_verdict_name(s->applied) : "none",
-                    (long long)(s->timing.total_us / 1000));
+                    s->opener_words, to_ms(s->timing.first_word_us), to_ms(s->timing.opener_us),
+                    to_ms(s->timing.cloud_first_text_us), to_ms(s->timing.total_us));
     ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_DONE,
                                           .done = {.reason = reason,
                                                    .source = source_of(s),

@@ -28,6 +28,9 @@
 /* Requests wait while this much is unsent: a client that asks without reading harms itself only. */
 #define OUTPUT_HIGH (64u * 1024)
 
+/* Connections refused at the door that may linger beside the clients; more are just closed. */
+#define REFUSED_MAX 64u
+
 #define CONN_OF(ptr_, member_)                                                                     \
     ((struct ulm_conn *)((char *)(ptr_)-offsetof(struct ulm_conn, member_)))
 
@@ -188,10 +191,10 @@ static void handle_ask(struct ulm_conn *conn, const struct ulm_ask *ask)
         ulm_core_ask(conn->sock->core, &conn->sink, ask, now_us);
         return;
     }
-    struct ulm_fault fault = {.code = ULM_ERROR_BUSY, .has_ref = true};
-    strncpy(fault.ref, ask->id, sizeof fault.ref - 1);
-    strncpy(fault.message, refusal, sizeof fault.message - 1);
-    add_fault(conn, &fault);
+    bool open = ulm_core_is_open(conn->sock->core, &conn->sink, ask->id);
+    const struct ulm_event event = {.type = ULM_EVENT_ERROR,
+                                    .error = {ULM_ERROR_BUSY, refusal, open ? ask->id : NULL}};
+    note_failed_add(conn, ulm_wire_add_event(&conn->out, open ? NULL : ask->id, &event));
 }
 
 static int add_answer(struct ulm_conn *conn, const struct ulm_request *request)
@@ -321,15 +324,13 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
 /* Life */
 
-int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer)
+static int conn_new(struct ulm_socket *sock, int fd, struct ulm_conn **ret_conn)
 {
     struct ulm_conn *conn = calloc(1, sizeof *conn);
     if (!conn)
         return -ENOMEM;
-    conn->sink = (struct ulm_sink){.emit = on_emit, .uid = uid};
     conn->sock = sock;
     conn->fd = fd;
-    conn->peer = peer;
     conn->out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     ulm_wire_init(&conn->wire);
     int r = uv_poll_init(sock->loop, &conn->poll, fd);
@@ -337,14 +338,41 @@ int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *pe
         free(conn);
         return r;
     }
-    conn->known_to_core = true;
     conn->next = sock->clients;
     if (conn->next)
         conn->next->prev = conn;
     sock->clients = conn;
-    sock->n_clients++;
     sock->n_handles++;
+    *ret_conn = conn;
+    return 0;
+}
+
+int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer)
+{
+    struct ulm_conn *conn;
+    int r = conn_new(sock, fd, &conn);
+    if (r < 0)
+        return r;
+    conn->sink = (struct ulm_sink){.emit = on_emit, .uid = uid};
+    conn->peer = peer;
+    conn->known_to_core = true;
+    sock->n_clients++;
     watch(conn);
+    return 0;
+}
+
+int ulm_conn_refuse(struct ulm_socket *sock, int fd, const struct ulm_fault *fault)
+{
+    struct ulm_conn *conn;
+    if (sock->n_refused >= REFUSED_MAX)
+        return -EBUSY;
+    int r = conn_new(sock, fd, &conn);
+    if (r < 0)
+        return r;
+    conn->refused = true;
+    sock->n_refused++;
+    add_fault(conn, fault);
+    ulm_conn_finish(conn);
     return 0;
 }
 
@@ -357,6 +385,7 @@ static void forget_in_core(struct ulm_conn *conn)
 
 void ulm_conn_finish(struct ulm_conn *conn)
 {
+    call_attention(conn);
     if (conn->state >= ULM_CONN_CLOSING)
         return;
     enter(conn, ULM_CONN_CLOSING);
@@ -365,7 +394,6 @@ void ulm_conn_finish(struct ulm_conn *conn)
     conn->held_back = false;
     conn->linger_until_us = ulm_front_now_us() + LINGER_US;
     ulm_socket_watch_lingering(conn->sock);
-    call_attention(conn);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -387,7 +415,8 @@ void ulm_conn_close(struct ulm_conn *conn)
         return;
     enter(conn, ULM_CONN_CLOSED);
     forget_in_core(conn);
-    ulm_peers_leave(sock->peers, conn->peer);
+    if (conn->peer)
+        ulm_peers_leave(sock->peers, conn->peer);
 
     for (struct ulm_conn **link = &sock->attention; conn->wants_attention && *link;
          link = &(*link)->next_attention) {
@@ -403,7 +432,10 @@ void ulm_conn_close(struct ulm_conn *conn)
         sock->clients = conn->next;
     if (conn->next)
         conn->next->prev = conn->prev;
-    sock->n_clients--;
+    if (conn->refused)
+        sock->n_refused--;
+    else
+        sock->n_clients--;
     uv_close((uv_handle_t *)&conn->poll, on_closed);
 }
 

@@ -37,7 +37,8 @@ struct ulm_conn {
     int fd;
     enum ulm_conn_state state;
     int64_t linger_until_us;
-    struct ulm_peer *peer;
+    struct ulm_peer *peer; /* NULL where it was refused */
+    bool refused;
 
     struct ulm_wire wire;
     bool input_ended; /* no more bytes will come */
@@ -62,7 +63,8 @@ struct ulm_socket {
     int spare_fd; /* given up to refuse a client when fds run out */
 
     struct ulm_conn *clients;
-    size_t n_clients;           /* not CLOSED */
+    size_t n_clients; /* not CLOSED, not refused */
+    size_t n_refused;
     struct ulm_conn *attention; /* what the next turn of the loop looks at */
 
     uv_prepare_t prepare;
@@ -79,6 +81,9 @@ struct ulm_socket {
 
 /* Takes fd on success. 0, -ENOMEM or libuv's errno. */
 int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *peer);
+
+/* Tells the peer why it is not let in. Takes fd on success. -EBUSY: too many wait for their no. */
+int ulm_conn_refuse(struct ulm_socket *sock, int fd, const struct ulm_fault *fault);
 
 /* Looks after what happened since: writes, ends, closes. */
 void ulm_conn_attend(struct ulm_conn *conn);

@@ -148,9 +148,8 @@ int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_l
 void ulm_listener_close(struct ulm_listener *listener)
 {
     struct stat ours, there;
-    if (*listener->path && fstat(listener->pin, &ours) == 0 &&
-        lstat(listener->path, &there) == 0 && ours.st_dev == there.st_dev &&
-        ours.st_ino == there.st_ino)
+    if (*listener->path && fstat(listener->pin, &ours) == 0 && lstat(listener->path, &there) == 0 &&
+        ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
         (void)unlink(listener->path);
     if (*listener->path)
         close(listener->pin);

@@ -86,12 +86,14 @@ static bool may_come_in(const struct ulm_socket_limits *limits, int fd,
     return has_allowed_group(limits, fd, who->gid);
 }
 
-/* Takes the fd. A fresh socket has room for one line; where not, the close says enough. */
-static void refuse(int fd, enum ulm_error code, const char *message)
+/* Takes the fd. Where nothing can wait for the peer, a fresh socket has room for one line. */
+static void refuse(struct ulm_socket *sock, int fd, enum ulm_error code, const char *message)
 {
     ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(1024);
     struct ulm_fault fault = {.code = code};
     strncpy(fault.message, message, sizeof fault.message - 1);
+    if (ulm_conn_refuse(sock, fd, &fault) == 0)
+        return;
     if (ulm_wire_add_fault(&out, &fault) == 0)
         (void)send(fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
@@ -108,17 +110,17 @@ static void take_client(struct ulm_socket *sock, int fd)
     const struct credentials who = {cred.uid, cred.gid};
     if (!may_come_in(&sock->limits, fd, &who)) {
         ulm_log(ULM_LOG_WARNING, "uid %u may not use this daemon", (unsigned)who.uid);
-        refuse(fd, ULM_ERROR_DENIED, "this user may not use this daemon");
+        refuse(sock, fd, ULM_ERROR_DENIED, "this user may not use this daemon");
         return;
     }
     if (sock->n_clients >= sock->limits.max_clients) {
-        refuse(fd, ULM_ERROR_BUSY, "as many clients as may be are connected (max_clients)");
+        refuse(sock, fd, ULM_ERROR_BUSY, "as many clients as may be are connected (max_clients)");
         return;
     }
     struct ulm_peer *peer = ulm_peers_join(sock->peers, who.uid, ulm_front_now_us());
     if (peer && ulm_peer_crowds(sock->peers, peer)) {
         ulm_peers_leave(sock->peers, peer);
-        refuse(fd, ULM_ERROR_BUSY,
+        refuse(sock, fd, ULM_ERROR_BUSY,
                "this user has as many connections as it may (client_connections)");
         return;
     }
@@ -127,19 +129,19 @@ static void take_client(struct ulm_socket *sock, int fd)
         if (peer)
             ulm_peers_leave(sock->peers, peer);
         ulm_log(ULM_LOG_ERROR, "a client was refused: %s", strerror(-r));
-        refuse(fd, ULM_ERROR_INTERNAL, "out of resources");
+        refuse(sock, fd, ULM_ERROR_INTERNAL, "out of resources");
     }
 }
 
 /* Out of descriptors: the pending connection would wake the loop for ever, so the spare one takes
- * it in for as long as its refusal needs. */
+ * it in and lets it go. */
 static void refuse_without_fd(struct ulm_socket *sock, int listener)
 {
     if (sock->spare_fd >= 0)
         close(sock->spare_fd);
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
-        refuse(fd, ULM_ERROR_BUSY, "out of file descriptors");
+        close(fd);
     sock->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 

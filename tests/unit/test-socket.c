@@ -82,6 +82,11 @@ size_t ulm_core_open_requests(const struct ulm_core *c, const struct ulm_sink *s
     return c->open;
 }
 
+bool ulm_core_is_open(const struct ulm_core *c, const struct ulm_sink *sink, const char *id)
+{
+    return c->open > 0 && strcmp(c->id, id) == 0;
+}
+
 /* The daemon's side */
 
 static uv_loop_t loop;
@@ -342,7 +347,11 @@ START_TEST(test_quotas)
     peers.quota = (struct ulm_quota){.requests = 1};
     tell(a, ASK("1") ASK("2"));
     ck_assert_uint_eq(core.asks, 1);
-    ck_assert_ptr_nonnull(strstr(hear(a), "client_requests"));
+    ck_assert_ptr_nonnull(strstr(hear(a), "\"id\":\"2\",\"code\":\"busy\""));
+    ck_assert_ptr_nonnull(strstr(heard, "client_requests"));
+    tell(a, ASK("1")); /* the open one must not be harmed */
+    ck_assert_ptr_nonnull(strstr(hear(a), "\"ref\":\"1\""));
+    ck_assert_ptr_null(strstr(heard, "\"id\""));
     emit_done(core.sink, "1", 0);
     tell(a, ASK("3"));
     ck_assert_uint_eq(core.asks, 2);
