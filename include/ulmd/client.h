@@ -6,12 +6,10 @@
  *
  *     ulm_client_connect(NULL, &client);
  *     ulm_client_set_handler(client, on_event, data);
- *     ulm_client_ask(client, &(struct ulm_client_ask){ULM_CLIENT_ASK_INIT, .id = "1", .text =
- * "..."}); for (;;) { struct pollfd p = {ulm_client_fd(client), ulm_client_events(client), 0};
- *         poll(&p, 1, -1);
- *         if (ulm_client_dispatch(client) != 0)
- *             break;
- *     }
+ *     ulm_client_ask(client, &ask); (a struct ulm_client_ask begun with ULM_CLIENT_ASK_INIT)
+ *     do
+ *         poll() for ulm_client_events(client) on ulm_client_fd(client)
+ *     while (ulm_client_dispatch(client) == 0);
  *     client = ulm_client_free(client);
  *
  * or, where waiting is no harm, ulm_client_answer(). Results are 0, a negative errno, or a positive
@@ -71,7 +69,8 @@ enum ulm_client_event_type {
     ULM_CLIENT_DELTA,   /* append `text` */
     ULM_CLIENT_NOTICE,  /* `code`: "thinking", "stalled", "offline", "retrying" */
     ULM_CLIENT_DONE,    /* terminal: `reason`, `source`, `verdict`, `text`, `timing`, tokens */
-    ULM_CLIENT_ERROR,   /* `code`, `message`; terminal where `id` is an open request, else `ref` */
+    ULM_CLIENT_ERROR,   /* `code`, `message`; terminal for the open request that is `id`, or that is
+                           `ref` and had no event yet: then it was refused */
     ULM_CLIENT_HELLO,   /* read `line` */
     ULM_CLIENT_STATUS,  /* read `line` */
     ULM_CLIENT_OK,      /* `op` is done */
@@ -90,9 +89,8 @@ struct ulm_client_event {
     const char *id;   /* the request it belongs to, or NULL */
     const char *ref;  /* error: the id that was wrong, or NULL */
     const char *text; /* opener, delta: to append; opened: the opener; done: the answer */
-    const char
-        *answer;      /* of this request, assembled up to and with this event; NULL = no request */
-    const char *code; /* notice, error */
+    const char *answer; /* assembled up to and with this event; NULL = of no request of ours */
+    const char *code;   /* notice, error */
     const char *message;                 /* error: a line for a developer */
     const char *op;                      /* ok */
     const char *strategy;                /* repair: "pivot", "fix", "redo" */
@@ -155,7 +153,8 @@ int ulm_client_reset(struct ulm_client *client, const char *session);
 
 /* Answered by an event of the same name; id may be NULL. */
 int ulm_client_hello(struct ulm_client *client, const char *id);
-int ulm_client_status(struct ulm_client *client, const char *id);
+/* format: NULL, or "prometheus": the member `prometheus` of `line` is that text. */
+int ulm_client_status(struct ulm_client *client, const char *id, const char *format);
 
 /* Waiting. */
 

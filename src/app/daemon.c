@@ -18,6 +18,7 @@
 
 #include "app/notify.h"
 #include "app/status.h"
+#include "front/dbus.h"
 #include "front/socket.h"
 #include "util/buf.h"
 
@@ -39,6 +40,8 @@ struct ulm_daemon {
     struct ulm_core *core;
     struct ulm_peers peers;
     struct ulm_socket *sock;
+    struct ulm_socket_limits limits; /* of the socket and of the bus */
+    struct ulm_dbus *dbus;           /* or NULL */
     struct retired *retired;
     int64_t start_us;
 
@@ -226,11 +229,32 @@ static void apply_limits(struct ulm_daemon *d)
     const struct ulm_config *config = d->config;
     d->peers.quota = config->quota;
     ulm_log_set_level(config->log_level);
+    d->limits = (struct ulm_socket_limits){config->max_clients, config->allow_uids,
+                                           config->n_allow_uids, config->allow_gids,
+                                           config->n_allow_gids};
     if (d->sock)
-        ulm_socket_configure(d->sock,
-                             &(struct ulm_socket_limits){config->max_clients, config->allow_uids,
-                                                         config->n_allow_uids, config->allow_gids,
-                                                         config->n_allow_gids});
+        ulm_socket_configure(d->sock, &d->limits);
+}
+
+static struct ulm_dbus_config dbus_config(const struct ulm_daemon *d)
+{
+    return (struct ulm_dbus_config){
+        .system = d->config->dbus == ULM_BUS_SYSTEM,
+        .limits = &d->limits,
+        .model = d->engine ? ulm_engine_info(d->engine)->name : NULL,
+        .cloud = d->cloud != NULL,
+    };
+}
+
+/* A device without a bus is served by the socket. */
+static void start_dbus(struct ulm_daemon *d, const struct ulm_answers *answers)
+{
+    const struct ulm_dbus_config config = dbus_config(d);
+    int r = d->config->dbus == ULM_BUS_NO
+                ? 0
+                : ulm_dbus_new(&d->loop, d->core, &d->peers, answers, &config, &d->dbus);
+    if (r < 0)
+        ulm_log(ULM_LOG_NOTICE, "D-Bus is not served: %s", strerror(-r));
 }
 
 static void reload(struct ulm_daemon *d)
@@ -254,6 +278,10 @@ static void reload(struct ulm_daemon *d)
     d->cloud = cloud;
     ulm_core_configure(d->core, &config->core, cloud);
     apply_limits(d);
+    if (d->dbus) {
+        const struct ulm_dbus_config to = dbus_config(d);
+        ulm_dbus_configure(d->dbus, &to);
+    }
     ulm_log(ULM_LOG_NOTICE, "configuration read again");
     if (later)
         ulm_log(ULM_LOG_WARNING, "%s takes effect at the next start", later);
@@ -289,6 +317,8 @@ static void on_stop_signal(uv_signal_t *handle, int number)
     ulm_log(ULM_LOG_NOTICE, "stopping, %zu open requests end here", ulm_core_running(d->core));
     ulm_notify_stopping();
     ulm_core_shutdown(d->core, now_us());
+    if (d->dbus)
+        ulm_dbus_stop(d->dbus);
     ulm_socket_stop(d->sock, on_stopped, d);
 }
 
@@ -431,6 +461,7 @@ static int construct(struct ulm_daemon *d, char *reterr)
                             &d->sock)) < 0)
         return r;
     apply_limits(d);
+    start_dbus(d, &answers);
     return start_listening(d, reterr);
 }
 
@@ -470,6 +501,7 @@ struct ulm_daemon *ulm_daemon_free(struct ulm_daemon *d)
     if (!d)
         return NULL;
     d->sock = ulm_socket_free(d->sock);
+    d->dbus = ulm_dbus_free(d->dbus);
     d->core = ulm_core_free(d->core);
     d->cloud = ulm_cloud_free(d->cloud);
     release_retired(d, /* all */ true);

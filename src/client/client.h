@@ -16,6 +16,7 @@
 struct ulm_client_request {
     struct ulm_client_request *next;
     struct ulm_buf answer; /* assembled so far */
+    bool answered;         /* an event of it came */
     char id[ULM_ID_MAX + 1];
 };
 

@@ -155,8 +155,14 @@ int ulm_client_receive(struct ulm_client *client, char *line, size_t len)
     if (r < 0)
         return r == -ENOBUFS ? -EPROTO : r;
 
-    struct ulm_client_request *request = event.id ? ulm_client_find(client, event.id) : NULL;
+    /* An ask that was refused before it became a request is named by `ref` alone. */
+    bool refused = event.type == ULM_CLIENT_ERROR && !event.id && event.ref;
+    const char *about = refused ? event.ref : event.id;
+    struct ulm_client_request *request = about ? ulm_client_find(client, about) : NULL;
+    if (refused && request && request->answered)
+        request = NULL; /* it runs: something else named it wrongly */
     if (request) {
+        request->answered = true;
         r = assemble(&request->answer, &event);
         if (r < 0)
             return r == -ENOBUFS ? -EPROTO : r;

@@ -166,14 +166,15 @@ ULM_CLIENT_API int ulm_client_draft(struct ulm_client *client, const struct ulm_
 }
 
 /* The ops that are an id and at most one more member. */
-static int send_op(struct ulm_client *client, const char *op, const char *id, const char *session)
+static int send_op(struct ulm_client *client, const char *op, const char *id, const char *name,
+                   const char *value)
 {
     if (id && !id_fits(id))
         return -EINVAL;
     ULM_CLEANUP_BUF struct ulm_buf line = ULM_BUF_INIT(ULM_LINE_MAX + 1);
     int r = begin(&line, op, id);
     if (r == 0)
-        r = add_member(&line, "session", session);
+        r = add_member(&line, name, value);
     return finish(client, &line, r);
 }
 
@@ -190,20 +191,20 @@ ULM_CLIENT_API int ulm_client_played(struct ulm_client *client, const char *id, 
 
 ULM_CLIENT_API int ulm_client_cancel(struct ulm_client *client, const char *id)
 {
-    return id ? send_op(client, "cancel", id, NULL) : -EINVAL;
+    return id ? send_op(client, "cancel", id, NULL, NULL) : -EINVAL;
 }
 
 ULM_CLIENT_API int ulm_client_reset(struct ulm_client *client, const char *session)
 {
-    return session ? send_op(client, "reset", NULL, session) : -EINVAL;
+    return session ? send_op(client, "reset", NULL, "session", session) : -EINVAL;
 }
 
 ULM_CLIENT_API int ulm_client_hello(struct ulm_client *client, const char *id)
 {
-    return send_op(client, "hello", id, NULL);
+    return send_op(client, "hello", id, NULL, NULL);
 }
 
-ULM_CLIENT_API int ulm_client_status(struct ulm_client *client, const char *id)
+ULM_CLIENT_API int ulm_client_status(struct ulm_client *client, const char *id, const char *format)
 {
-    return send_op(client, "status", id, NULL);
+    return send_op(client, "status", id, "format", format);
 }

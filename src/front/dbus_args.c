@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,37 +183,43 @@ int ulm_dbus_read_options(sd_bus_message *m, struct ulm_dbus_args *args, sd_bus_
     return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* JSON as variants: objects are a{sv}, arrays av, whole numbers x, other numbers d; null is left
- * out. The depth is that of what app writes. */
-static int append_object(sd_bus_message *m, const cJSON *object);
+/* JSON as variants: objects are a{sv}, arrays av, null is left out. Milliseconds are d and counts
+ * x, whatever their value, so that a client knows what to expect. */
+static int append_object(sd_bus_message *m, const cJSON *object, bool fractions);
 
-static int append_value(sd_bus_message *m, const cJSON *item)
+static int append_array(sd_bus_message *m, const cJSON *array, bool fractions);
+
+static int append_value(sd_bus_message *m, const cJSON *item, bool fractions)
 {
     if (cJSON_IsString(item))
         return sd_bus_message_append(m, "v", "s", item->valuestring);
     if (cJSON_IsBool(item))
         return sd_bus_message_append(m, "v", "b", cJSON_IsTrue(item));
-    if (cJSON_IsNumber(item)) {
-        double n = item->valuedouble;
-        if (n == floor(n) && fabs(n) < 9e15)
-            return sd_bus_message_append(m, "v", "x", (int64_t)n);
-        return sd_bus_message_append(m, "v", "d", n);
-    }
+    if (cJSON_IsNumber(item))
+        return fractions ? sd_bus_message_append(m, "v", "d", item->valuedouble)
+                         : sd_bus_message_append(m, "v", "x", (int64_t)item->valuedouble);
     bool object = cJSON_IsObject(item);
     int r = sd_bus_message_open_container(m, 'v', object ? "a{sv}" : "av");
-    if (r >= 0 && object)
-        r = append_object(m, item);
-    if (r >= 0 && !object) {
-        r = sd_bus_message_open_container(m, 'a', "v");
-        for (const cJSON *e = item->child; e && r >= 0; e = e->next)
-            r = cJSON_IsNull(e) ? 0 : append_value(m, e);
-        if (r >= 0)
-            r = sd_bus_message_close_container(m);
-    }
+    if (r >= 0)
+        r = object ? append_object(m, item, fractions) : append_array(m, item, fractions);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int append_object(sd_bus_message *m, const cJSON *object)
+static int append_array(sd_bus_message *m, const cJSON *array, bool fractions)
+{
+    int r = sd_bus_message_open_container(m, 'a', "v");
+    for (const cJSON *e = array->child; e && r >= 0; e = e->next)
+        r = cJSON_IsNull(e) ? 0 : append_value(m, e, fractions);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static bool is_milliseconds(const char *name)
+{
+    size_t len = strlen(name);
+    return strcmp(name, "latency") == 0 || (len > 3 && strcmp(name + len - 3, "_ms") == 0);
+}
+
+static int append_object(sd_bus_message *m, const cJSON *object, bool fractions)
 {
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
     for (const cJSON *e = object->child; e && r >= 0; e = e->next) {
@@ -224,7 +229,8 @@ static int append_object(sd_bus_message *m, const cJSON *object)
         if (r >= 0)
             r = sd_bus_message_append(m, "s", e->string);
         if (r >= 0)
-            r = append_value(m, e);
+            r = append_value(
+                m, e, (fractions || is_milliseconds(e->string)) && strcmp(e->string, "n") != 0);
         if (r >= 0)
             r = sd_bus_message_close_container(m);
     }
@@ -241,7 +247,7 @@ int ulm_dbus_append_json(sd_bus_message *reply, const char *members)
     cJSON *tree = cJSON_Parse(ulm_buf_str(&text));
     if (!tree)
         return -ENOMEM;
-    r = append_object(reply, tree);
+    r = append_object(reply, tree, /* fractions */ false);
     cJSON_Delete(tree);
     return r;
 }

@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "tools/ulmctl.h"
-#include "util/json.h"
 
 struct fetch {
-    const char *op;
+    enum ulm_client_event_type wanted;
     struct ulm_buf *line;
     bool ended;
     int error;
@@ -22,19 +21,21 @@ static void on_event(void *data, const struct ulm_client_event *e)
     if (e->type == ULM_CLIENT_ERROR) {
         fetch->ended = true;
         fetch->error = -EACCES;
-    } else if (strcmp(e->name, fetch->op) == 0) {
+    } else if (e->type == fetch->wanted) {
         fetch->ended = true;
         ulm_buf_clear(fetch->line);
         fetch->error = ulm_buf_add(fetch->line, e->line, e->line_len);
     }
 }
 
-int ulmctl_fetch(struct ulm_client *client, const char *op, struct ulm_buf *line)
+int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_buf *line)
 {
-    struct fetch fetch = {op, line, false, 0};
+    bool hello = query == ULMCTL_HELLO;
+    struct fetch fetch = {hello ? ULM_CLIENT_HELLO : ULM_CLIENT_STATUS, line, false, 0};
     ulm_client_set_handler(client, on_event, &fetch);
-    int r =
-        strcmp(op, "hello") == 0 ? ulm_client_hello(client, NULL) : ulm_client_status(client, NULL);
+    int r = hello ? ulm_client_hello(client, NULL)
+                  : ulm_client_status(client, NULL,
+                                      query == ULMCTL_STATUS_PROMETHEUS ? "prometheus" : NULL);
     if (r == 0)
         r = ulm_client_dispatch(client);
     while (r == 0 && !fetch.ended) {
@@ -147,10 +148,15 @@ static const struct {
 
 static int add_latency(struct ulm_pull latency, struct ulm_buf *out)
 {
-    int r = ulm_buf_add_fmt(out, "\n%-12s%8s%9s%9s%9s%9s\n", "ms", "n", "p50", "p95", "p99", "max");
+    const char *head = "\nms                 n      p50      p95      p99      max\n";
+    int r = 0;
     for (size_t i = 0; r == 0 && i < sizeof latencies / sizeof *latencies; i++) {
         struct ulm_pull l = ulm_pull_member(latency, latencies[i].name);
-        if (number(l, "n") > 0)
+        if (number(l, "n") <= 0)
+            continue;
+        r = ulm_buf_add_str(out, head);
+        head = "";
+        if (r == 0)
             r = ulm_buf_add_fmt(out, "%-12s%8.0f%9.1f%9.1f%9.1f%9.1f\n", latencies[i].shown,
                                 number(l, "n"), number(l, "p50"), number(l, "p95"),
                                 number(l, "p99"), number(l, "max"));
@@ -264,8 +270,8 @@ static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus)
     return ULMCTL_OK;
 }
 
-/* Fetches the event and writes it as `json`, or as `write` puts it. */
-static int show(struct ulmctl *ctl, const char *op, bool prometheus)
+/* Asks, and writes the answer as it is wanted. */
+static int show(struct ulmctl *ctl, enum ulmctl_query query)
 {
     struct ulm_client *client = NULL;
     int r = ulmctl_connect(ctl, &client);
@@ -273,21 +279,17 @@ static int show(struct ulmctl *ctl, const char *op, bool prometheus)
         return r;
     ULM_CLEANUP_BUF struct ulm_buf line = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
-    r = ulmctl_fetch(client, op, &line);
+    r = ulmctl_fetch(client, query, &line);
     ulm_client_free(client);
-    if (r < 0) {
-        ulmctl_complain("%s: %s", op, ulmctl_reason(r));
-        return ULMCTL_ERROR;
-    }
 
-    struct ulm_pull event = ulm_pull_text(line.data, line.len);
-    if (ctl->json)
-        (void)puts(line.data);
-    else if (prometheus)
-        r = ulmctl_status_prometheus(event, &out);
-    else if (strcmp(op, "hello") == 0)
+    struct ulm_pull event = ulm_pull_text(ulm_buf_str(&line), line.len);
+    if (r == 0 && ctl->json)
+        r = ulm_buf_add_fmt(&out, "%s\n", ulm_buf_str(&line));
+    else if (r == 0 && query == ULMCTL_STATUS_PROMETHEUS)
+        r = add_text(&out, ulm_pull_member(event, "prometheus"), "");
+    else if (r == 0 && query == ULMCTL_HELLO)
         r = hello_text(event, &out);
-    else
+    else if (r == 0)
         r = ulmctl_status_text(&ctl->term, event, &out);
     if (r < 0) {
         ulmctl_complain("%s", ulmctl_reason(r));
@@ -301,11 +303,11 @@ int ulmctl_status(struct ulmctl *ctl, int argc, char **argv)
 {
     bool prometheus = false;
     int r = parse(ctl, argc, argv, &prometheus);
-    return r != ULMCTL_OK ? r : show(ctl, "status", prometheus);
+    return r != ULMCTL_OK ? r : show(ctl, prometheus ? ULMCTL_STATUS_PROMETHEUS : ULMCTL_STATUS);
 }
 
 int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv)
 {
     int r = parse(ctl, argc, argv, NULL);
-    return r != ULMCTL_OK ? r : show(ctl, "hello", false);
+    return r != ULMCTL_OK ? r : show(ctl, ULMCTL_HELLO);
 }

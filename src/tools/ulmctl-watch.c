@@ -201,7 +201,7 @@ static int show_once(struct watch *w)
     ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     if (!w->client)
         (void)ulm_client_connect(w->ctl->socket, &w->client);
-    if (w->client && ulmctl_fetch(w->client, "status", &line) < 0)
+    if (w->client && ulmctl_fetch(w->client, ULMCTL_STATUS, &line) < 0)
         w->client = ulm_client_free(w->client);
     int r;
     if (!w->client) {

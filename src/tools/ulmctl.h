@@ -46,13 +46,18 @@ void ulmctl_catch_signals(void);
 
 /* ulmctl-status.c */
 
-/* Sends `status` or `hello` and keeps the answering event's line, NUL-terminated. 0, -EACCES (the
- * daemon refused), or what ulm_client_dispatch returns as a negative errno. */
-int ulmctl_fetch(struct ulm_client *client, const char *op, struct ulm_buf *line);
-/* The same event as text for a person, and for Prometheus. -ENOBUFS, -ENOMEM. */
+enum ulmctl_query {
+    ULMCTL_HELLO,
+    ULMCTL_STATUS,
+    ULMCTL_STATUS_PROMETHEUS,
+};
+
+/* Asks the daemon and keeps the answering event's line, NUL-terminated. 0, -EACCES (the daemon
+ * refused), or what ulm_client_dispatch returns as a negative errno. */
+int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_buf *line);
+/* The same event as text for a person, whole or its first lines. -ENOBUFS, -ENOMEM. */
 int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
 int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
-int ulmctl_status_prometheus(struct ulm_pull status, struct ulm_buf *out);
 
 /* ulmctl-watch.c: one screen, or one line where the terminal is not live. */
 int ulmctl_watch_screen(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);

@@ -128,7 +128,7 @@ START_TEST(test_requests_on_the_wire)
     ck_assert_int_eq(ulm_client_cancel(client, "q1"), 0);
     ck_assert_int_eq(ulm_client_reset(client, "s"), 0);
     ck_assert_int_eq(ulm_client_hello(client, NULL), 0);
-    ck_assert_int_eq(ulm_client_status(client, "st"), 0);
+    ck_assert_int_eq(ulm_client_status(client, "st", "prometheus"), 0);
     ck_assert_int_eq(ulm_client_events(client), POLLIN | POLLOUT);
     ck_assert_int_eq(ulm_client_dispatch(client), 0);
     ck_assert_int_eq(ulm_client_events(client), POLLIN);
@@ -143,7 +143,7 @@ START_TEST(test_requests_on_the_wire)
                          "{\"op\":\"cancel\",\"id\":\"q1\"}\n"
                          "{\"op\":\"reset\",\"session\":\"s\"}\n"
                          "{\"op\":\"hello\"}\n"
-                         "{\"op\":\"status\",\"id\":\"st\"}\n");
+                         "{\"op\":\"status\",\"id\":\"st\",\"format\":\"prometheus\"}\n");
     (void)close(daemon);
     ulm_client_free(client);
 }
@@ -240,6 +240,30 @@ START_TEST(test_a_handler_may_ask_but_not_dispatch)
 }
 END_TEST
 
+START_TEST(test_a_refused_ask_is_closed_by_its_ref)
+{
+    struct seen seen = {0};
+    int daemon;
+    struct ulm_client *client = connected(&daemon, &seen);
+    static const char refusal[] =
+        "{\"event\":\"error\",\"ref\":\"1\",\"code\":\"too_long\",\"message\":\"\"}\n";
+    static const char word[] = "{\"event\":\"opener\",\"id\":\"1\",\"text\":\"A\"}\n";
+    ck_assert_int_eq(ask(client, "1", "?"), 0);
+    say(daemon, refusal, sizeof refusal - 1);
+    ck_assert_int_eq(ulm_client_dispatch(client), 0);
+    ck_assert_int_eq(ask(client, "1", "shorter?"), 0);
+    say(daemon, word, sizeof word - 1);
+    say(daemon, refusal, sizeof refusal - 1); /* of a `played`, say: the request runs */
+    ck_assert_int_eq(ulm_client_dispatch(client), 0);
+    ck_assert_int_eq(ask(client, "1", "?"), -EINVAL);
+    ck_assert_str_eq(seen.log, "error id=- text=[] answer=[] too_long\n"
+                               "opener id=1 text=[A] answer=[A]\n"
+                               "error id=- text=[] answer=[-] too_long\n");
+    (void)close(daemon);
+    ulm_client_free(client);
+}
+END_TEST
+
 START_TEST(test_waiting_for_an_answer)
 {
     struct seen seen = {0};
@@ -305,4 +329,5 @@ END_TEST
 UNIT_MAIN("client", test_an_answer_is_assembled_at_every_split, test_requests_on_the_wire,
           test_what_cannot_be_sent_is_refused_and_not_queued,
           test_what_ulmd_never_writes_breaks_the_connection, test_a_line_without_end_is_refused,
-          test_a_handler_may_ask_but_not_dispatch, test_waiting_for_an_answer, test_connecting)
+          test_a_handler_may_ask_but_not_dispatch, test_a_refused_ask_is_closed_by_its_ref,
+          test_waiting_for_an_answer, test_connecting)
