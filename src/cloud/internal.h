@@ -55,6 +55,7 @@ struct ulm_attempt {
     bool accepted; /* 2xx and the right content type: the body is a stream */
     bool opened;   /* core was told */
     bool texted;   /* core was given text */
+    bool refusal;  /* core was told that what follows is one */
     size_t echoed; /* prefill: bytes of the opener that the text repeated so far */
     bool over;     /* libcurl is done with it: `result` */
     bool overflow; /* our own stop: a body that is too long */

@@ -292,6 +292,10 @@ static bool pass_text(struct ulm_transfer *transfer, struct ulm_attempt *attempt
         attempt->texted = true;
     }
     transfer->pinned = true;
+    if (attempt->stream.refusal && !attempt->refusal) {
+        attempt->refusal = true;
+        transfer->handlers.on_refusal(transfer->data, now_us);
+    }
     transfer->handlers.on_text(transfer->data, text.data, text.len, now_us);
     ulm_buf_wipe(&text);
     return !unpin(transfer);

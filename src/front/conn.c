@@ -91,6 +91,8 @@ static void watch(struct ulm_conn *conn)
 /* Frees the room of what was sent. */
 static void compact(struct ulm_conn *conn)
 {
+    if (conn->sent > 0)
+        conn->midline = conn->out.data[conn->sent - 1] != '\n';
     if (conn->sent == conn->out.len)
         ulm_buf_deinit(&conn->out); /* an idle client holds no memory */
     else
@@ -150,14 +152,14 @@ static bool flush(struct ulm_conn *conn)
  * reason, and its requests are cancelled. */
 static void cut_output(struct ulm_conn *conn)
 {
-    size_t keep = conn->sent;
-    if (keep > 0 && conn->out.data[keep - 1] != '\n') {
-        char *lf = memchr(conn->out.data + keep, '\n', unsent(conn));
+    size_t keep = 0;
+    compact(conn);
+    if (conn->midline) {
+        char *lf = memchr(conn->out.data, '\n', conn->out.len);
         keep = lf ? (size_t)(lf - conn->out.data) + 1 : conn->out.len;
     }
     if (conn->out.data)
         ulm_buf_truncate(&conn->out, keep);
-    compact(conn);
 
     struct ulm_fault fault = {
         .code = ULM_ERROR_BUSY,

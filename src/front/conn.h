@@ -46,6 +46,7 @@ struct ulm_conn {
 
     struct ulm_buf out;
     size_t sent;   /* of out */
+    bool midline;  /* out began inside a line when it was last compacted */
     bool overflow; /* an event did not fit: the client reads too slowly */
     bool lost;     /* out of memory: the stream of events has a hole */
 };

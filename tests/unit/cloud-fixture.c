@@ -37,6 +37,11 @@ static void on_retry(void *data, int64_t now_us)
     note(data, "retry; ");
 }
 
+static void on_refusal(void *data, int64_t now_us)
+{
+    note(data, "refusal; ");
+}
+
 static void on_text(void *data, const char *text, size_t len, int64_t now_us)
 {
     struct record *record = data;
@@ -66,6 +71,7 @@ static void on_end(void *data, const struct ulm_cloud_end *end, int64_t now_us)
 static const struct ulm_transfer_handlers handlers = {
     .on_open = on_open,
     .on_retry = on_retry,
+    .on_refusal = on_refusal,
     .on_text = on_text,
     .on_end = on_end,
 };
