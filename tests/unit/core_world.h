@@ -29,13 +29,16 @@ struct world {
     int split_at;  /* index of the text that is split, -1 = none */
     int n_texts;   /* how many texts the script had so far */
     size_t longest_text;
-    bool tolerant; /* allocations fail: an ask may end with `internal`, and calls may not come */
+    bool tolerant; /* see world_reserve */
     struct ulm_buf log;
 };
 
 /* Runs the script. A line that cannot be read, or a broken invariant, fails the test. */
 void world_run(struct world *world, const char *script);
 void world_init(struct world *world);
+/* For tests in which allocations fail: from here on the world itself allocates nothing, and what
+ * the script waits for may not come. */
+void world_reserve(struct world *world);
 void world_deinit(struct world *world);
 
 /* One hand-off without a script: the opener, and the cloud's whole tagged text, which comes in one
