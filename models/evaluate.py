@@ -59,25 +59,41 @@ class Speaker:
         return ids + [IM_START, *enc("assistant"), *enc("\n")], said
 
     @torch.no_grad()
-    def opener(self, row, guarded, most=24):
-        """(opener, guard hits, sum of log-probabilities, tokens)"""
+    def opener(self, row, guarded, width=1, most=24):
+        """(opener, tokens that the guard turned down, sum of log-probabilities, tokens) by a search over `width` beginnings; of
+        the finished ones the likeliest a token is taken. Width 1 is greedy."""
         ids, said = self.prompt(row)
         guard = Guard(said, self.lexicon)
         past = [{} for _ in range(self.net.c.layers)]
-        logits = self.net.logits(torch.tensor([ids]), past)[0]
-        text, hits, score, n = "", 0, 0.0, 0
-        while n < most:
-            logp = logits.log_softmax(-1)
-            for place, t in enumerate(logp.argsort(descending=True).tolist()):
-                piece = self.pieces[t]
-                if not guarded or (guard.may_end(text) if t == IM_END else guard.full(text, piece) or (piece and guard.allows(text, piece))):
-                    break
-            hits += place > 0
-            score, n = score + float(logp[t]), n + 1
-            if t == IM_END or guarded and guard.full(text, self.pieces[t]):
+        logits = self.net.logits(torch.tensor([ids]), past)
+        live, done, hits = [("", 0.0, 0)], [], 0
+        for _ in range(most):
+            logp, grown = logits.log_softmax(-1), []
+            for b, (text, score, n) in enumerate(live):
+                kept = 0
+                for t in logp[b].argsort(descending=True).tolist():
+                    piece, now = self.pieces[t], (score + float(logp[b, t]), n + 1)
+                    ends = t == IM_END or guarded and guard.full(text, piece)
+                    if not guarded or (guard.may_end(text) if t == IM_END else ends or (piece and guard.allows(text, piece))):
+                        if ends:
+                            done.append((text, *now))
+                        else:
+                            grown.append((text + piece, *now, b, t))
+                        kept += 1
+                    else:
+                        hits += 1
+                    if kept == width:
+                        break
+            grown = sorted(grown, key=lambda g: -g[1])[:width]
+            best = max((d[1] / d[2] for d in done), default=-1e9)
+            if not grown or len(done) >= width and best > max(g[1] / g[2] for g in grown):
                 break
-            text += self.pieces[t]
-            logits = self.net.logits(torch.tensor([[t]]), past)[0]
+            rows = torch.tensor([g[3] for g in grown])
+            for layer in past:
+                layer["k"], layer["v"] = layer["k"][rows], layer["v"][rows]
+            logits = self.net.logits(torch.tensor([[g[4]] for g in grown]), past)
+            live = [g[:3] for g in grown]
+        text, score, n = max(done or live, key=lambda d: d[1] / max(1, d[2]))
         return text.strip(), hits, score, n
 
 
@@ -85,10 +101,10 @@ def stems(text):
     return {w[:4] if len(w) > 4 else w for w in (v.lower() for v in WORD.findall(text)) if w not in STOP} | set(re.findall(r"\d+", text))
 
 
-def report(speaker, rows, guarded, sheet=None):
+def report(speaker, rows, guarded, width, sheet=None):
     openers, hits, grounded, sized, score, n = [], 0, 0, 0, 0.0, 0
     for r in rows:
-        o, h, s, k = speaker.opener(r, guarded)
+        o, h, s, k = speaker.opener(r, guarded, width)
         said = " ".join([r["user"], *(m["content"] for m in r.get("context", ()))])
         ground = bool(stems(o) & stems(said))
         openers.append(o)
@@ -111,6 +127,7 @@ def main():
     ap.add_argument("--sheet", help="write the guarded openers here, tab-separated")
     ap.add_argument("--against", metavar="GGUF", help="count equal guarded openers of another file (Q8_0 against F16)")
     ap.add_argument("--every", type=int, default=1, help="use every so many of the prompts")
+    ap.add_argument("--beam", type=int, default=1, help="beginnings kept while decoding (1: greedy)")
     ap.add_argument("--guarded-only", action="store_true")
     args = ap.parse_args()
     torch.set_num_threads(1)
@@ -124,12 +141,12 @@ def main():
                 loss, n = loss + float(each.sum()), n + len(each)
         print(f"held-out opener loss {loss / n:.4f} nats a token over {n} tokens")
     if not args.guarded_only:
-        report(speaker, rows, False)
+        report(speaker, rows, False, args.beam)
     sheet = open(args.sheet, "w", encoding="utf-8") if args.sheet else None
-    said = report(speaker, rows, True, sheet)
+    said = report(speaker, rows, True, args.beam, sheet)
     if args.against:
         other = Speaker(args.against)
-        print(f"same opener as {args.against}: {sum(other.opener(r, True)[0] == o for r, o in zip(rows, said))} of {len(rows)}")
+        print(f"same opener as {args.against}: {sum(other.opener(r, True, args.beam)[0] == o for r, o in zip(rows, said))} of {len(rows)}")
 
 
 if __name__ == "__main__":
