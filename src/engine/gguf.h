@@ -20,7 +20,7 @@ enum ulm_type {
     ULM_TYPE_Q8_0 = 8,
 };
 
-/* "F32", ...; NULL for a type ulmd does not run. */
+/* "F32", ...; NULL for a type that is not run here. */
 const char *ulm_type_name(enum ulm_type type);
 /* Bytes of `cols` weights of a row; 0 when cols is no multiple of the block. */
 size_t ulm_type_row_bytes(enum ulm_type type, size_t cols);
@@ -59,5 +59,10 @@ int ulm_gguf_get_strings(const struct ulm_gguf *gguf, const char *key,
                          const struct ulm_gguf_string **ret_strings, size_t *ret_n);
 int ulm_gguf_get_i32s(const struct ulm_gguf *gguf, const char *key, const int32_t **ret_values,
                       size_t *ret_n);
+
+/* Writes the file anew with its matrices in another type; vectors and metadata stay, but for
+ * general.file_type. The path appears whole or not at all, and may be that of gguf itself.
+ * <0: errno of what failed. */
+int ulm_gguf_quantize(const struct ulm_gguf *gguf, const char *path, enum ulm_type type);
 
 #endif

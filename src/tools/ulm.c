@@ -24,6 +24,7 @@ static const struct command {
      "the first words of a reply, for each line"},
     {"generate", ulm_cmd_generate, "-m FILE --raw TEXT [-n 32] [--ids]",
      "greedy continuation; special tokens are read"},
+    {"quantize", ulm_cmd_quantize, "IN OUT F32|F16|Q8_0|Q4_0", "the matrices in another type"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)

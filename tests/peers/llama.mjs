@@ -36,4 +36,5 @@ async function answer(request) {
 
 for await (const line of readline.createInterface({input: process.stdin}))
     console.log(JSON.stringify(await answer(JSON.parse(line))));
-process.exit(0);
+// Exit cuts off what a pipe has not taken yet.
+process.stdout.write("", () => process.exit(0));
