@@ -9,7 +9,9 @@
 #include "util/json.h"
 #include "util/log.h"
 
-#define BODY_MAX (2u * 1024 * 1024) /* prompt, history and question with every byte escaped */
+#define BODY_MAX      (2u * 1024 * 1024)      /* prompt, history and question, all escaped */
+#define HEADERS_MAX   (128u * 1024)           /* of a response, all of them */
+#define ERROR_BODY_US (1000 * INT64_C(1000)) /* how long the rest of an error is waited for */
 
 int ulm_exchange_begin(struct ulm_exchange *exchange, struct ulm_cloud *cloud,
                        struct ulm_endpoint *endpoint)
@@ -68,14 +70,23 @@ static void headers_complete(struct ulm_attempt *attempt)
     attempt->status = (unsigned)status;
     attempt->first_byte_us = attempt->exchange.endpoint->used_us;
     attempt->accepted = status < 300 && is_stream_type(attempt);
+    if (!attempt->accepted && attempt->due_us > attempt->first_byte_us + ERROR_BODY_US)
+        attempt->due_us = attempt->first_byte_us + ERROR_BODY_US;
     attempt->ready = true;
 }
 
 static size_t on_header(char *line, size_t size, size_t n, void *data)
 {
+    struct ulm_attempt *attempt = data;
     size_t len = size * n;
+
+    attempt->header_bytes += len;
+    if (attempt->header_bytes > HEADERS_MAX) {
+        attempt->overflow = true;
+        return 0;
+    }
     if ((len == 2 && memcmp(line, "\r\n", 2) == 0) || (len == 1 && *line == '\n'))
-        headers_complete(data);
+        headers_complete(attempt);
     return len;
 }
 
@@ -185,7 +196,7 @@ static void choose_form(struct ulm_attempt *attempt, int64_t now_us)
         attempt->prompt = ULM_PROMPT_TAGGED;
 }
 
-static int prepare(struct ulm_attempt *attempt)
+static int prepare(struct ulm_attempt *attempt, bool fresh)
 {
     CURL *easy = attempt->exchange.easy;
     const struct ulm_endpoint *endpoint = attempt->exchange.endpoint;
@@ -194,6 +205,7 @@ static int prepare(struct ulm_attempt *attempt)
     if (curl_easy_setopt(easy, CURLOPT_URL, endpoint->url) ||
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity") ||
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, endpoint->headers) ||
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)fresh) ||
         curl_easy_setopt(easy, CURLOPT_POST, 1L) ||
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)attempt->body.len) ||
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, attempt->body.data) ||
@@ -205,8 +217,8 @@ static int prepare(struct ulm_attempt *attempt)
     return 0;
 }
 
-int ulm_attempt_start(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, int64_t now_us,
-                      struct ulm_attempt **ret_attempt)
+int ulm_attempt_start(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, bool fresh,
+                      int64_t now_us, struct ulm_attempt **ret_attempt)
 {
     struct ulm_cloud *cloud = transfer->cloud;
     struct ulm_attempt *attempt = calloc(1, sizeof *attempt);
@@ -231,7 +243,7 @@ int ulm_attempt_start(struct ulm_transfer *transfer, struct ulm_endpoint *endpoi
         r = write_body(attempt);
     }
     if (r == 0)
-        r = prepare(attempt);
+        r = prepare(attempt, fresh);
     if (r == 0 && curl_multi_add_handle(ulm_multi_curl(cloud->multi), attempt->exchange.easy))
         r = -ENOMEM;
     if (r < 0) {
@@ -306,6 +318,16 @@ static void read_status(const struct ulm_attempt *attempt, struct ulm_failure *f
         failure->again = false;
 }
 
+/* Nothing answered behind a proxy that could not be reached, or would not let us through. */
+static bool is_proxys_fault(const struct ulm_attempt *attempt)
+{
+    long status = 0;
+    if (!attempt->exchange.endpoint->proxy)
+        return false;
+    (void)curl_easy_getinfo(attempt->exchange.easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return attempt->result == CURLE_COULDNT_CONNECT || status >= 300;
+}
+
 struct ulm_failure ulm_attempt_failure(const struct ulm_attempt *attempt)
 {
     struct ulm_failure failure = {.word = "http", .status = attempt->status, .wait_us = -1};
@@ -315,6 +337,8 @@ struct ulm_failure ulm_attempt_failure(const struct ulm_attempt *attempt)
         failure.again = strcmp(failure.word, "cap") != 0;
     } else if (attempt->status >= 200 && attempt->status < 300 && !attempt->accepted) {
         failure.word = "content_type";
+    } else if (attempt->overflow && attempt->status == 0) {
+        failure.word = "cap";
     } else if (attempt->status >= 300 && (attempt->result == CURLE_OK || attempt->overflow)) {
         read_status(attempt, &failure);
     } else if (!attempt->over) {
@@ -322,6 +346,8 @@ struct ulm_failure ulm_attempt_failure(const struct ulm_attempt *attempt)
         failure.again = true;
     } else {
         failure.word = result_word(attempt->result, &failure.again);
+        if (is_proxys_fault(attempt))
+            failure.word = "proxy";
     }
     return failure;
 }

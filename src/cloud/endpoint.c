@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -316,6 +317,15 @@ static int on_close_socket(void *data, curl_socket_t fd)
     return close(fd);
 }
 
+/* A network that went away tells nobody. Data that nobody acknowledges for this long ends the
+ * connection, while there is still time to ask again over a new one. */
+static int on_socket_options(void *data, curl_socket_t fd, curlsocktype purpose)
+{
+    unsigned timeout_ms = 2000;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    return CURL_SOCKOPT_OK;
+}
+
 unsigned ulm_endpoint_live_connections(const struct ulm_endpoint *endpoint)
 {
     unsigned live = 0;
@@ -349,6 +359,8 @@ int ulm_endpoint_prepare(struct ulm_endpoint *endpoint, CURL *easy)
         SET(CURLOPT_CAINFO, endpoint->ca_file);
     if (endpoint->ca_file)
         SET(CURLOPT_CAPATH, NULL);
+    if (endpoint->ca_file)
+        SET(CURLOPT_PROXY_CAINFO, endpoint->ca_file);
     if (endpoint->pinned_key)
         SET(CURLOPT_PINNEDPUBLICKEY, endpoint->pinned_key);
     if (endpoint->unix_socket)
@@ -358,6 +370,7 @@ int ulm_endpoint_prepare(struct ulm_endpoint *endpoint, CURL *easy)
     SET(CURLOPT_PIPEWAIT, 1L); /* share the connection that is being warmed */
     SET(CURLOPT_MAXAGE_CONN, (long)endpoint->keepalive_s);
     SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_socket_options);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(CURLOPT_OPENSOCKETDATA, endpoint);
     SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);

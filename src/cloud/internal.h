@@ -44,6 +44,7 @@ struct ulm_attempt {
     struct ulm_attempt *prev, *next; /* ulm_cloud.attempts */
     struct ulm_buf body;
     struct ulm_stream stream;
+    size_t header_bytes;
     struct ulm_buf error_body; /* of a response that is no stream */
     enum ulm_cloud_mode mode;
     enum ulm_prompt_text prompt;
@@ -58,7 +59,7 @@ struct ulm_attempt {
     bool refusal;  /* core was told that what follows is one */
     size_t echoed; /* prefill: bytes of the opener that the text repeated so far */
     bool over;     /* libcurl is done with it: `result` */
-    bool overflow; /* our own stop: a body that is too long */
+    bool overflow; /* our own stop: more than a cap allows */
     CURLcode result;
 };
 
@@ -108,9 +109,10 @@ void ulm_cloud_learned(struct ulm_cloud *cloud, struct ulm_endpoint *endpoint);
 int ulm_exchange_begin(struct ulm_exchange *exchange, struct ulm_cloud *cloud,
                        struct ulm_endpoint *endpoint);
 void ulm_exchange_end(struct ulm_exchange *exchange, struct ulm_cloud *cloud);
-/* 0 or -ENOMEM: asks the endpoint, in the mode that is known to work there. */
-int ulm_attempt_start(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, int64_t now_us,
-                      struct ulm_attempt **ret_attempt);
+/* 0 or -ENOMEM: asks the endpoint, in the mode that is known to work there. fresh: not over a
+ * connection that is there already, for that may be why the last attempt failed. */
+int ulm_attempt_start(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, bool fresh,
+                      int64_t now_us, struct ulm_attempt **ret_attempt);
 /* Closes its stream at once where it is still open. Returns NULL. */
 struct ulm_attempt *ulm_attempt_free(struct ulm_attempt *attempt);
 /* Of an attempt that is over, or whose stream failed. */

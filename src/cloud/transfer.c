@@ -129,7 +129,7 @@ static int ask(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, int
 {
     size_t slot = transfer->attempts[0] ? 1 : 0;
     struct ulm_attempt *attempt;
-    int r = ulm_attempt_start(transfer, endpoint, now_us, &attempt);
+    int r = ulm_attempt_start(transfer, endpoint, transfer->retried, now_us, &attempt);
     if (r < 0)
         return r;
     transfer->tried |= 1u << (size_t)(endpoint - transfer->cloud->endpoints);

@@ -95,6 +95,23 @@ START_TEST(test_a_connection_the_server_closed_is_warmed_again)
 }
 END_TEST
 
+START_TEST(test_a_kept_connection_that_died_is_no_failure)
+{
+    struct fixture f;
+    static struct record record;
+    fixture_init(&f);
+    fixture_reply(&f, 0, SIZED(99) TEXT("[[ok]] a") DONE, AFTER_KEEP);
+    fixture_reply(&f, 0, "", AFTER_CLOSE); /* closed at the moment it is asked again */
+    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
+    fixture_cloud(&f);
+    fixture_run(&f, &record);
+    fixture_settle(&f);
+    ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
+    ck_assert_uint_eq(f.servers[0].requests, 3);
+    fixture_deinit(&f);
+}
+END_TEST
+
 START_TEST(test_unix_socket)
 {
     struct fixture f;
@@ -144,6 +161,25 @@ START_TEST(test_a_configured_proxy_is_used)
                      "POST http://cloud.example/v1/chat/completions?api-version=3 HTTP/1.1\r\n"));
     fixture_settle(&f);
     fixture_deinit(&f);
+}
+END_TEST
+
+START_TEST(test_a_proxys_faults_are_told_apart)
+{
+    static const char *const proxies[] = {"http://127.0.0.1:1", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        static struct record record;
+        fixture_init(&f);
+        f.endpoints[0].url = "https://cloud.example/v1";
+        f.endpoints[0].proxy = proxies[i] ? proxies[i] : f.servers[1].url; /* refuses CONNECT */
+        fixture_reply(&f, 1, "HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n", AFTER_CLOSE);
+        fixture_cloud(&f);
+        fixture_run(&f, &record);
+        ck_assert_str_eq(record.log, "retry; end failed 0 proxy");
+        fixture_settle(&f);
+        fixture_deinit(&f);
+    }
 }
 END_TEST
 
@@ -230,6 +266,7 @@ START_TEST(test_refuses_bad_configuration)
 END_TEST
 
 UNIT_MAIN("cloud-connect", test_refuses_bad_configuration, test_unix_socket,
+          test_a_kept_connection_that_died_is_no_failure, test_a_proxys_faults_are_told_apart,
           test_a_warm_connection_is_used, test_a_connection_the_server_closed_is_warmed_again,
           test_the_environments_proxy_is_not_used, test_a_configured_proxy_is_used,
           test_names_that_do_not_resolve_and_ports_that_refuse,

@@ -97,6 +97,8 @@ START_TEST(test_faults_of_one_endpoint)
          "open instruct tagged; retry; open instruct tagged; end failed 200 server_error"},
         {CLOSE TEXT("a") "data: {\"error\":{\"type\":\"server_error\"}}\n\n", AFTER_STALL,
          "open instruct tagged; text a; end truncated 200 server_error"},
+        /* an error whose body never ends */
+        {"HTTP/1.1 403 X\r\nContent-Length: 9\r\n\r\nx", AFTER_STALL, "end failed 403 http"},
         /* interim responses are none */
         {"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" GOOD, AFTER_CLOSE, GOOD_LOG},
     };
@@ -402,6 +404,15 @@ static const char *play_compressed(const char *head, const char *command)
     return record.log;
 }
 
+START_TEST(test_endless_headers_end)
+{
+    static char bytes[400000] = "HTTP/1.1 200 OK\r\n";
+    for (size_t at = strlen(bytes); at < sizeof bytes - 100; at += 50)
+        snprintf(bytes + at, 51, "X-Header: %038zu\r\n", at);
+    ck_assert_str_eq(fixture_play(bytes, AFTER_STALL, 0), "end failed 0 cap");
+}
+END_TEST
+
 #define GZIP "Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
 
 START_TEST(test_compressed_bodies)
@@ -427,4 +438,5 @@ UNIT_MAIN("cloud", test_an_answer_streams, test_chunks_make_no_difference,
           test_cancel_closes_the_upstream, test_cancel_from_inside_a_handler,
           test_cancel_before_anything_and_free_with_open_transfers, test_many_at_once,
           test_prefill_is_learned, test_missing_tags_turn_to_plain,
-          test_an_answer_that_is_too_long_is_cut, test_compressed_bodies)
+          test_an_answer_that_is_too_long_is_cut, test_endless_headers_end,
+          test_compressed_bodies)
