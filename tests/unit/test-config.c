@@ -353,5 +353,62 @@ START_TEST(test_restart)
 }
 END_TEST
 
+/* The shipped file changes nothing, and with its comments taken off it says the defaults. */
+START_TEST(test_shipped)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/../../conf/ulmd.conf", getenv("DATA"));
+    FILE *file = fopen(path, "r");
+    static char text[64 * 1024];
+    static char bare[64 * 1024];
+    ck_assert_ptr_nonnull(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    struct ulm_config *plain = good(""), *shipped = good(text);
+    ck_assert_int_eq(memcmp(&plain->core.opener, &shipped->core.opener, sizeof plain->core.opener),
+                     0);
+    ck_assert_uint_eq(shipped->n_endpoints, 0);
+    ulm_config_free(shipped);
+
+    /* `;key =` without a value shows what there is, not a value to set. */
+    size_t len = 0;
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n") + 1;
+        bool empty = n > 2 && p[0] == ';' && p[n - 2] == '=';
+        bool group = strncmp(p, ";socket_group", 13) == 0; /* it need not exist here */
+        const char *from = *p == ';' ? p + 1 : p;
+        if (!empty && !group) {
+            memcpy(bare + len, from, (size_t)(p + n - from));
+            len += (size_t)(p + n - from);
+        }
+        p += n;
+    }
+    bare[len] = '\0';
+    shipped = good(bare);
+    ck_assert_uint_eq(shipped->n_endpoints, 1);
+    ck_assert_uint_eq(shipped->endpoints[0].to.keepalive_s, 90);
+    ck_assert_uint_eq(shipped->endpoints[0].to.max_tokens, 400);
+    ck_assert_int_eq(memcmp(&plain->core.opener, &shipped->core.opener, sizeof plain->core.opener),
+                     0);
+    ck_assert_uint_eq(plain->core.opener_wait_ms, shipped->core.opener_wait_ms);
+    ck_assert_uint_eq(plain->core.first_byte_ms, shipped->core.first_byte_ms);
+    ck_assert_uint_eq(plain->core.first_text_ms, shipped->core.first_text_ms);
+    ck_assert_uint_eq(plain->core.thinking_ms, shipped->core.thinking_ms);
+    ck_assert_uint_eq(plain->core.stalled_ms, shipped->core.stalled_ms);
+    ck_assert_uint_eq(plain->core.idle_ms, shipped->core.idle_ms);
+    ck_assert_uint_eq(plain->core.total_ms, shipped->core.total_ms);
+    ck_assert_str_eq(plain->core.redo_phrase, shipped->core.redo_phrase);
+    ck_assert_str_eq(plain->core.local_close, shipped->core.local_close);
+    ck_assert_str_eq(plain->core.refused_close, shipped->core.refused_close);
+    ck_assert_uint_eq(plain->core.max_sessions, shipped->core.max_sessions);
+    ck_assert_uint_eq(plain->core.session_turns, shipped->core.session_turns);
+    ck_assert_uint_eq(plain->max_clients, shipped->max_clients);
+    ck_assert_uint_eq(plain->core.max_requests, shipped->core.max_requests);
+    ck_assert_uint_eq(plain->socket_mode, shipped->socket_mode);
+    ulm_config_free(shipped);
+    ulm_config_free(plain);
+}
+END_TEST
+
 UNIT_MAIN("config", test_defaults, test_values, test_endpoints, test_long_lines, test_syntax,
-          test_ranges, test_prompts, test_keys, test_restart)
+          test_ranges, test_prompts, test_keys, test_restart, test_shipped)
