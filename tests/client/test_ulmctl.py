@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import unittest
 
@@ -15,6 +16,7 @@ from fake_daemon import FakeDaemon
 from screen import Screen
 
 ULMCTL = os.environ["ULMCTL"]
+EXAMPLES = os.environ["EXAMPLES"]
 TIMING = {"first_word": 38.2, "opener": 60, "cloud_sent": 61, "cloud_first_byte": 900,
           "cloud_first_text": 2400.5, "total": 4000, "gap": 762}
 
@@ -256,6 +258,34 @@ class Watch(unittest.TestCase):
         status, out, _, _ = run({"status": [STATUS, "close"]}, "watch", "--interval", "0.1", "--count", "3")
         self.assertEqual(status, 0)
         self.assertGreaterEqual(out.count("open 1"), 1)
+
+
+class Examples(unittest.TestCase):
+    """docs/examples: what app authors start from must work."""
+
+    def example(self, script, *command):
+        with FakeDaemon(script) as daemon:
+            os.mkdir(os.path.join(daemon.dir.name, "run"))
+            os.symlink(daemon.path, os.path.join(daemon.dir.name, "run", "ulmd.sock"))
+            environment = dict(os.environ, ULMD_SOCKET=daemon.path,
+                               XDG_RUNTIME_DIR=os.path.join(daemon.dir.name, "run"))
+            return subprocess.run([*command, "Where?"], env=environment, capture_output=True,
+                                  timeout=60)
+
+    def test_python(self):
+        result = self.example({"ask": REDO}, sys.executable, os.path.join(EXAMPLES, "ask.py"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(result.stdout.decode().endswith(
+            "\r\x1b[KShort.\n(complete, mixed, first word after 38.2 ms)\n"), result.stdout)
+        result = self.example({"ask": ERROR}, sys.executable, os.path.join(EXAMPLES, "ask.py"))
+        self.assertEqual((result.returncode, result.stderr), (1, b"busy: 64 requests are open\n"))
+
+    def test_c(self):
+        result = self.example({"ask": FIX}, os.environ["EXAMPLE_ASK"])
+        self.assertEqual((result.returncode, result.stdout.decode()),
+                         (0, "The capital of Chile — no, of Peru. It is Lima.\n"), result.stderr)
+        result = self.example({"ask": ERROR}, os.environ["EXAMPLE_ASK"])
+        self.assertEqual((result.returncode, result.stdout), (1, b""))
 
 
 if __name__ == "__main__":
