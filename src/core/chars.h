@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The character at p (len > 0 bytes there); a stray byte is U+FFFD of length 1. Returns its length. */
+/* The character at p (len > 0 bytes there); a stray byte is U+FFFD of length 1. Returns its length.
+ */
 size_t ulm_char_at(const char *p, size_t len, uint32_t *ret_code);
 /* The last character of text; 0 where text is empty. */
 uint32_t ulm_char_last(const char *text, size_t len);

@@ -43,8 +43,8 @@ static struct ulm_opener_options opener_options(const struct ulm_core *core,
 {
     struct ulm_opener_options options = core->config.opener;
     if (core->config.words_auto && core->cloud)
-        options.max_words = ulm_pace_words(ulm_cloud_first_text_ms(core->cloud),
-                                           options.min_words, options.max_words);
+        options.max_words = ulm_pace_words(ulm_cloud_first_text_ms(core->cloud), options.min_words,
+                                           options.max_words);
     if (ask->min_words > 0)
         options.min_words = ask->min_words;
     if (ask->max_words > 0)
@@ -88,8 +88,8 @@ static struct ulm_session *session_new(struct ulm_core *core, struct ulm_sink *s
         .state = ULM_STATE_QUEUED,
         .sink = sink,
         .uid = sink->uid,
-        .retractable = ask->retractable < 0 ? ask->medium == ULM_MEDIUM_DISPLAY
-                                            : ask->retractable > 0,
+        .retractable =
+            ask->retractable < 0 ? ask->medium == ULM_MEDIUM_DISPLAY : ask->retractable > 0,
         .opener_options = opener_options(core, ask),
         .min_confidence = config->min_confidence,
         .asked_us = core->now_us,
@@ -262,7 +262,8 @@ static void ask(struct ulm_core *core, struct ulm_sink *sink, const struct ulm_a
         return;
     }
     if (!core->engine && !core->cloud) {
-        refuse(core, sink, ask->id, ULM_ERROR_NO_MODEL, "neither a model nor a cloud is configured");
+        refuse(core, sink, ask->id, ULM_ERROR_NO_MODEL,
+               "neither a model nor a cloud is configured");
         return;
     }
     if (ask->session && *ask->session)
@@ -460,7 +461,8 @@ const struct ulm_core_counters *ulm_core_counters(const struct ulm_core *core)
     return &core->counters;
 }
 
-const struct ulm_histogram *ulm_core_latency(const struct ulm_core *core, enum ulm_latency_kind kind)
+const struct ulm_histogram *ulm_core_latency(const struct ulm_core *core,
+                                             enum ulm_latency_kind kind)
 {
     return &core->latency[kind];
 }

@@ -41,7 +41,7 @@ struct ulm_session {
     char id[ULM_ID_MAX + 1];
     char name[ULM_SESSION_NAME_MAX + 1]; /* of the conversation; "" = none */
     struct ulm_prompt *prompt;           /* owned */
-    bool forgotten; /* the conversation was reset: the turn is not kept */
+    bool forgotten;                      /* the conversation was reset: the turn is not kept */
     bool retractable;
     unsigned played;
 
@@ -70,7 +70,7 @@ struct ulm_session {
     enum ulm_tag tag;
     struct ulm_repair repair;
     struct ulm_stitch stitch;
-    struct ulm_buf phrase; /* redo phrase, as joined to the opener */
+    struct ulm_buf phrase;                  /* redo phrase, as joined to the opener */
     int64_t sent_us, held_us, last_text_us; /* -1 = not yet */
     bool thinking_told, stalled_told;
 
@@ -137,7 +137,8 @@ struct ulm_repair_rules ulm_handoff_rules(const struct ulm_session *session);
 /* voice.c: what an ask says to its client, and the answer as the client has it. Those that return
  * int append to the answer first: 0, ULM_STITCH_FULL, -ENOBUFS, -ENOMEM. */
 void ulm_voice_emit(const struct ulm_session *session, const struct ulm_event *event);
-int ulm_voice_word(struct ulm_session *session, const char *text) __attribute__((warn_unused_result));
+int ulm_voice_word(struct ulm_session *session, const char *text)
+    __attribute__((warn_unused_result));
 void ulm_voice_opened(struct ulm_session *session, double confidence);
 void ulm_voice_notice(struct ulm_session *session, enum ulm_notice code);
 void ulm_voice_repair(struct ulm_session *session, enum ulm_verdict strategy);
@@ -145,7 +146,8 @@ void ulm_voice_retract(struct ulm_session *session);
 /* Emits what stands in the answer from `from` on. */
 void ulm_voice_delta(struct ulm_session *session, size_t from);
 /* Appends a configured close, joined to what stands there. */
-int ulm_voice_close(struct ulm_session *session, const char *text) __attribute__((warn_unused_result));
+int ulm_voice_close(struct ulm_session *session, const char *text)
+    __attribute__((warn_unused_result));
 void ulm_voice_done(struct ulm_session *session, enum ulm_reason reason);
 void ulm_voice_error(struct ulm_sink *sink, const char *id, enum ulm_error code,
                      const char *message, const char *ref);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The turns of each session (peer's uid and name), in memory only, bounded, oldest dropped first. */
+/* The turns of each session (peer's uid and name), in memory only, bounded, oldest dropped first.
+ */
 #ifndef ULM_CORE_HISTORY_H
 #define ULM_CORE_HISTORY_H
 

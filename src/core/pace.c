@@ -45,7 +45,7 @@ void ulm_pace_retract(struct ulm_pace *pace, int64_t now_us)
 
 unsigned ulm_pace_words(double first_text_ms, unsigned min_words, unsigned max_words)
 {
-    double words = first_text_ms * 1000 / ULM_PACE_WORD_US;
+    double words = first_text_ms * ULM_PACE_HEADROOM * 1000 / ULM_PACE_WORD_US;
     if (first_text_ms <= 0 || words >= max_words)
         return max_words;
     unsigned whole = (unsigned)words;

@@ -31,8 +31,8 @@ struct ulm_repair ulm_repair_choose(enum ulm_tag tag, const struct ulm_repair_ru
         repair.verdict = ulm_repair_allowed(ULM_VERDICT_FIX, rules);
         break;
     case ULM_TAG_REDO:
-        repair.verdict = ulm_repair_allowed(
-            rules->can_retract ? ULM_VERDICT_REDO : ULM_VERDICT_FIX, rules);
+        repair.verdict =
+            ulm_repair_allowed(rules->can_retract ? ULM_VERDICT_REDO : ULM_VERDICT_FIX, rules);
         repair.retract = repair.verdict == ULM_VERDICT_REDO;
         repair.phrase = !repair.retract;
         repair.downgraded = !repair.retract;

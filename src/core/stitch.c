@@ -57,11 +57,26 @@ static bool is_clause_mark(uint32_t code)
 static bool joins_left(uint32_t code)
 {
     switch (code) {
-    case ',': case '.': case ';': case ':': case '!': case '?': case ')': case ']': case '}': case '%':
-    case 0x2019: case 0x201D: /* closing quotes */
-    case 0x2026:              /* ellipsis */
-    case 0x060C: case 0x061B: case 0x061F: case 0x066A: case 0x06D4: /* Arabic , ; ? % . */
-    case 0x0964: case 0x0965: /* danda */
+    case ',':
+    case '.':
+    case ';':
+    case ':':
+    case '!':
+    case '?':
+    case ')':
+    case ']':
+    case '}':
+    case '%':
+    case 0x2019:
+    case 0x201D: /* closing quotes */
+    case 0x2026: /* ellipsis */
+    case 0x060C:
+    case 0x061B:
+    case 0x061F:
+    case 0x066A:
+    case 0x06D4: /* Arabic , ; ? % . */
+    case 0x0964:
+    case 0x0965: /* danda */
         return true;
     default:
         return false;
@@ -288,8 +303,8 @@ int ulm_stitch_phrase(const char *before, const char *phrase, struct ulm_buf *ou
     uint32_t first;
     (void)ulm_char_at(phrase, strlen(phrase), &first);
     uint32_t last = ulm_char_last(before, strlen(before));
-    bool breaks = !fresh && ulm_char_is_word(first) && !is_clause_mark(last) && last != 0x2026 &&
-                  last != '.';
+    bool breaks =
+        !fresh && ulm_char_is_word(first) && !is_clause_mark(last) && last != 0x2026 && last != '.';
     int r = ulm_buf_add_fmt(out, "%s%s%s", breaks ? "\xE2\x80\xA6" : "", joint.joint, phrase);
     if (r < 0)
         return r;

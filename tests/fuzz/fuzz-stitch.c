@@ -13,7 +13,8 @@
 static bool is_opener(const char *text)
 {
     for (size_t i = 0; text[i]; i++) {
-        if (ulm_is_space(text[i]) && (text[i] != ' ' || i == 0 || !text[i + 1] || text[i + 1] == ' '))
+        if (ulm_is_space(text[i]) &&
+            (text[i] != ' ' || i == 0 || !text[i + 1] || text[i + 1] == ' '))
             return false;
     }
     return *text;

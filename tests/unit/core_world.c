@@ -177,8 +177,7 @@ static void take_event(struct client *client, const char *prefix, const struct u
         log_line("%sopened %u %.2f", prefix, event->opened.words, event->opened.confidence);
         break;
     case ULM_EVENT_REPAIR:
-        DEMAND(event->repair.to ==
-               ulm_utf8_count(ulm_buf_str(&client->shown), client->shown.len));
+        DEMAND(event->repair.to == ulm_utf8_count(ulm_buf_str(&client->shown), client->shown.len));
         log_line("%srepair %s %zu %zu", prefix, ulm_verdict_name(event->repair.strategy),
                  event->repair.from, event->repair.to);
         break;
@@ -318,7 +317,8 @@ void ulm_transfer_report_tag(struct ulm_transfer *transfer, bool seen, unsigned 
 
 static struct ulm_transfer *last_transfer(void)
 {
-    struct ulm_transfer *transfer = fake.n_transfers > 0 ? &fake.transfers[fake.n_transfers - 1] : NULL;
+    struct ulm_transfer *transfer =
+        fake.n_transfers > 0 ? &fake.transfers[fake.n_transfers - 1] : NULL;
     return transfer && transfer->open ? transfer : NULL;
 }
 
@@ -669,27 +669,28 @@ void world_init(struct world *world)
         .now_us = 1000000,
         .split_at = -1,
         .log = ULM_BUF_INIT(4 * TEXT_MAX),
-        .config = {
-            .max_requests = 8,
-            .opener = {.min_words = 4, .max_words = 8, .guard = true, .beam = 1, .top_p = 1},
-            .min_confidence = -INFINITY,
-            .opener_wait_ms = 300,
-            .first_byte_ms = 4500,
-            .first_text_ms = 12000,
-            .thinking_ms = 2000,
-            .stalled_ms = 4000,
-            .idle_ms = 10000,
-            .total_ms = 30000,
-            .allow_pivot = true,
-            .allow_fix = true,
-            .allow_redo = true,
-            .redo_phrase = ", sorry, let me start again. ",
-            .local_close = "I'll need a connection to finish that.",
-            .refused_close = ", sorry, I can't help with that.",
-            .length_close = "",
-            .max_sessions = 3,
-            .session_turns = 2,
-        },
+        .config =
+            {
+                .max_requests = 8,
+                .opener = {.min_words = 4, .max_words = 8, .guard = true, .beam = 1, .top_p = 1},
+                .min_confidence = -INFINITY,
+                .opener_wait_ms = 300,
+                .first_byte_ms = 4500,
+                .first_text_ms = 12000,
+                .thinking_ms = 2000,
+                .stalled_ms = 4000,
+                .idle_ms = 10000,
+                .total_ms = 30000,
+                .allow_pivot = true,
+                .allow_fix = true,
+                .allow_redo = true,
+                .redo_phrase = ", sorry, let me start again. ",
+                .local_close = "I'll need a connection to finish that.",
+                .refused_close = ", sorry, I can't help with that.",
+                .length_close = "",
+                .max_sessions = 3,
+                .session_turns = 2,
+            },
     };
     fake.world = world;
     fake.delta = ULM_BUF_INIT(TEXT_MAX);

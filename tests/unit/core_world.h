@@ -24,10 +24,10 @@ struct world {
     int64_t now_us;
     bool no_engine, no_cloud;
     double first_text_ms;
-    size_t chunk;  /* the cloud's text comes in pieces of so many bytes; 0 = as the script has it */
-    size_t split;  /* with split_at: the first piece's length, for one text of the script */
-    int split_at;  /* index of the text that is split, -1 = none */
-    int n_texts;   /* how many texts the script had so far */
+    size_t chunk; /* the cloud's text comes in pieces of so many bytes; 0 = as the script has it */
+    size_t split; /* with split_at: the first piece's length, for one text of the script */
+    int split_at; /* index of the text that is split, -1 = none */
+    int n_texts;  /* how many texts the script had so far */
     size_t longest_text;
     bool tolerant; /* see world_reserve */
     struct ulm_buf log;

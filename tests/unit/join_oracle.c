@@ -83,7 +83,7 @@ static size_t match(const char *pattern, const char *text, char *ret_name)
     return len;
 }
 
-#define WS "[ \t\n\v\f\r]"
+#define WS   "[ \t\n\v\f\r]"
 #define LEAD "^(" WS "*(```[A-Za-z]*" WS "*)?)"
 
 /* The tag's name, "" for none, and where the text behind it begins. */
@@ -200,8 +200,9 @@ static bool clause(uint32_t c)
 
 static bool closes(uint32_t c)
 {
-    static const uint32_t all[] = {',', '.', ';', ':', '!', '?', ')', ']', '}', '%', 0x2019, 0x201D,
-                                   0x2026, 0x60C, 0x61B, 0x61F, 0x66A, 0x6D4, 0x964, 0x965};
+    static const uint32_t all[] = {',',   '.',   ';',   ':',    '!',    '?',    ')',
+                                   ']',   '}',   '%',   0x2019, 0x201D, 0x2026, 0x60C,
+                                   0x61B, 0x61F, 0x66A, 0x6D4,  0x964,  0x965};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (c == all[i])
             return true;
@@ -327,7 +328,8 @@ static void append_phrase(struct oracle *ret, const struct chars *opener)
     uint32_t last = opener->n > 0 ? opener->code[opener->n - 1] : 0;
     const char *phrase = ", sorry, let me start again. ";
     if (whole_sentence(opener))
-        phrase = ulm_is_unspaced(last) ? "Sorry, let me start again. " : " Sorry, let me start again. ";
+        phrase =
+            ulm_is_unspaced(last) ? "Sorry, let me start again. " : " Sorry, let me start again. ";
     else if (clause(last))
         phrase++;
     snprintf(ret->answer + len, sizeof ret->answer - len, "%s", phrase);

@@ -92,8 +92,8 @@ static bool run(const char *name, const char *script, long at)
     world_deinit(&world);
     if (open == 0 && torture.live == before)
         return torture.failed;
-    fprintf(stderr, "%s: allocation %ld failed: %zu asks without an end, %ld blocks lost\n", name, at,
-            open, torture.live - before);
+    fprintf(stderr, "%s: allocation %ld failed: %zu asks without an end, %ld blocks lost\n", name,
+            at, open, torture.live - before);
     exit(EXIT_FAILURE);
 }
 
@@ -127,7 +127,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     long files = 0, failures = 0;
-    for (struct dirent *entry; (entry = readdir(dir)); ) {
+    for (struct dirent *entry; (entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
             continue;
         failures += run_file(argv[1], entry->d_name);

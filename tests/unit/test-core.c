@@ -41,12 +41,14 @@ START_TEST(test_the_question_to_the_cloud)
     const struct ulm_prompt prompt = {.text = "Say \"}\n[[redo]]", .facts = facts, .n_facts = 2};
     struct ulm_buf ULM_CLEANUP_BUF json = ULM_BUF_INIT(1000), plain = ULM_BUF_INIT(1000);
     ck_assert_int_eq(ulm_continuation_json(&json, &prompt, "Well, \"so\"", true), 0);
-    ck_assert_str_eq(json.data, "{\"request\": \"Say \\\"}\\n[[redo]]\", \"opener\": \"Well, \\\"so\\\"\", "
-                                "\"retractable\": true, \"facts\": [\"It is \\\"late\\\".\", \"<|im_end|>\"]}");
+    ck_assert_str_eq(
+        json.data, "{\"request\": \"Say \\\"}\\n[[redo]]\", \"opener\": \"Well, \\\"so\\\"\", "
+                   "\"retractable\": true, \"facts\": [\"It is \\\"late\\\".\", \"<|im_end|>\"]}");
     ck_assert_int_eq(ulm_json_check(json.data, json.len, 4), 0);
     ck_assert_int_eq(ulm_continuation_question(&plain, &prompt), 0);
-    ck_assert_str_eq(plain.data, "Say \"}\n[[redo]]\n\nFacts from the device: [\"It is \\\"late\\\".\", "
-                                 "\"<|im_end|>\"]");
+    ck_assert_str_eq(plain.data,
+                     "Say \"}\n[[redo]]\n\nFacts from the device: [\"It is \\\"late\\\".\", "
+                     "\"<|im_end|>\"]");
     struct ulm_buf ULM_CLEANUP_BUF small = ULM_BUF_INIT(20);
     ck_assert_int_lt(ulm_continuation_json(&small, &prompt, NULL, false), 0);
 }
@@ -67,7 +69,8 @@ START_TEST(test_pace)
     ck_assert_int_eq(pace.gap_us, 200000);
     ck_assert_int_eq(pace.heard_us, 2400000);
     ulm_pace_retract(&pace, 2100000);
-    ulm_pace_say(&pace, "\xE6\x9D\xB1\xE4\xBA\xAC\xE3\x80\x82", 2150000); /* two characters, a stop */
+    ulm_pace_say(&pace, "\xE6\x9D\xB1\xE4\xBA\xAC\xE3\x80\x82",
+                 2150000); /* two characters, a stop */
     ck_assert_int_eq(pace.gap_us, 250000);
     ck_assert_int_eq(pace.heard_us, 2550000);
 }
@@ -77,9 +80,9 @@ START_TEST(test_words_that_bridge_the_wait)
 {
     ck_assert_uint_eq(ulm_pace_words(0, 4, 8), 8); /* not measured */
     ck_assert_uint_eq(ulm_pace_words(300, 4, 8), 4);
-    ck_assert_uint_eq(ulm_pace_words(1600, 4, 8), 4);
-    ck_assert_uint_eq(ulm_pace_words(1601, 4, 8), 5);
-    ck_assert_uint_eq(ulm_pace_words(2800, 4, 8), 7);
+    ck_assert_uint_eq(ulm_pace_words(1600 / ULM_PACE_HEADROOM - 1, 4, 8), 4);
+    ck_assert_uint_eq(ulm_pace_words(1600 / ULM_PACE_HEADROOM + 1, 4, 8), 5);
+    ck_assert_uint_eq(ulm_pace_words(2800 / ULM_PACE_HEADROOM - 1, 4, 8), 7);
     ck_assert_uint_eq(ulm_pace_words(1e12, 4, 8), 8);
 }
 END_TEST
@@ -88,10 +91,11 @@ START_TEST(test_timing)
 {
     struct world world;
     world_init(&world);
-    world_run(&world, "ask a \"x\" speech\n"
-                      "wait 30\nword \"The\"\nwait 10\nword \" way\"\nwait 20\nopened \"The way\" -0.5\n"
-                      "wait 500\nopen tagged\nwait 700\ntext \"[[ok]] is long and\"\n"
-                      "wait 2000\ntext \" hard.\"\nend complete\n");
+    world_run(&world,
+              "ask a \"x\" speech\n"
+              "wait 30\nword \"The\"\nwait 10\nword \" way\"\nwait 20\nopened \"The way\" -0.5\n"
+              "wait 500\nopen tagged\nwait 700\ntext \"[[ok]] is long and\"\n"
+              "wait 2000\ntext \" hard.\"\nend complete\n");
     struct ulm_timing t = world_timing();
     ck_assert_int_eq(t.first_word_us, 30000);
     ck_assert_int_eq(t.opener_us, 60000);
@@ -126,15 +130,19 @@ START_TEST(test_counters)
 {
     struct world world;
     world_init(&world);
-    world_run(&world,
-              "ask a \"x\"\nopener \"The way is\"\nopen tagged\ntext \"the way is long.\"\nend complete\n"
-              "ask a \"x\"\nopener \"The way is\"\nopen tagged\ntext \"[[odd]] , well, long.\"\nend length\n"
-              "ask a \"x\" speech\nopener \"The way is\"\nopen tagged\ntext \"[[redo]] Long.\"\nend refused\n"
-              "ask a \"x\"\nopener \"The way home is\"\nopen tagged\ntext \"[[ok]] The home way is it.\"\nend complete\n"
-              "ask a \"x\"\nopener \"The way is\"\nopen tagged\nend complete\n"
-              "ask a \"x\"\nopener \"The way is\"\nend failed\nfinished \" long.\" -0.1\n"
-              "ask a \"x\"\nwait 300\nopen answer\ntext \"Long.\"\nend complete\n"
-              "ask a \"x\" session=s\nask b \"y\" session=s\ncancel b\ndraft c \"z\"\ncancel c\n");
+    world_run(
+        &world,
+        "ask a \"x\"\nopener \"The way is\"\nopen tagged\ntext \"the way is long.\"\nend complete\n"
+        "ask a \"x\"\nopener \"The way is\"\nopen tagged\ntext \"[[odd]] , well, long.\"\nend "
+        "length\n"
+        "ask a \"x\" speech\nopener \"The way is\"\nopen tagged\ntext \"[[redo]] Long.\"\nend "
+        "refused\n"
+        "ask a \"x\"\nopener \"The way home is\"\nopen tagged\ntext \"[[ok]] The home way is "
+        "it.\"\nend complete\n"
+        "ask a \"x\"\nopener \"The way is\"\nopen tagged\nend complete\n"
+        "ask a \"x\"\nopener \"The way is\"\nend failed\nfinished \" long.\" -0.1\n"
+        "ask a \"x\"\nwait 300\nopen answer\ntext \"Long.\"\nend complete\n"
+        "ask a \"x\" session=s\nask b \"y\" session=s\ncancel b\ndraft c \"z\"\ncancel c\n");
     const struct ulm_core_counters *c = ulm_core_counters(world.core);
     ck_assert_uint_eq(c->asks, 9);
     ck_assert_uint_eq(c->drafts, 1);

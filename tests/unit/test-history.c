@@ -106,8 +106,8 @@ START_TEST(test_an_unknown_session_begins_with_what_was_given)
 {
     struct ulm_history history;
     const struct ulm_turn *turns;
-    const struct ulm_turn given[] = {{ULM_ROLE_ASSISTANT, "zeroth"}, {ULM_ROLE_USER, "first"},
-                                     {ULM_ROLE_ASSISTANT, "second"}};
+    const struct ulm_turn given[] = {
+        {ULM_ROLE_ASSISTANT, "zeroth"}, {ULM_ROLE_USER, "first"}, {ULM_ROLE_ASSISTANT, "second"}};
     const struct ulm_prompt prompt = {.text = "third", .history = given, .n_history = 3};
     ulm_history_init(&history, 2, 4);
     ck_assert_int_eq(ulm_history_add(&history, 1, "s", &prompt, "fourth"), 0);

@@ -26,14 +26,26 @@ static unsigned chance(unsigned n)
 #define PICK(array_) ((array_)[chance(sizeof(array_) / sizeof *(array_))])
 
 static const char *const openers[] = {
-    "The capital of Peru is",     "It looks like you could",      "One good way to start,",
-    "For a bowline you first",    "That \xE2\x80\x9Cquick\xE2\x80\x9D recipe needs",
-    "Don't worry about the rust", "In the evening it will be;",   "Well, the nearest station has:",
-    "Sure, basil likes its",      "\xD9\x8A\xD9\x85\xD9\x83\xD9\x86\xD9\x83 \xD8\xA3\xD9\x86 \xD8\xAA\xD8\xA8\xD8\xAF\xD8\xA3 \xD8\xA8",
+    "The capital of Peru is",
+    "It looks like you could",
+    "One good way to start,",
+    "For a bowline you first",
+    "That \xE2\x80\x9Cquick\xE2\x80\x9D recipe needs",
+    "Don't worry about the rust",
+    "In the evening it will be;",
+    "Well, the nearest station has:",
+    "Sure, basil likes its",
+    "\xD9\x8A\xD9\x85\xD9\x83\xD9\x86\xD9\x83 \xD8\xA3\xD9\x86 \xD8\xAA\xD8\xA8\xD8\xAF\xD8\xA3 "
+    "\xD8\xA8",
     "\xE6\x9D\xB1\xE4\xBA\xAC\xE3\x81\xAE\xE5\xA4\xA9\xE6\xB0\x97\xE3\x81\xAF",
-    "\xE0\xB8\xA7\xE0\xB8\xB1\xE0\xB8\x99\xE0\xB8\x99\xE0\xB8\xB5\xE0\xB9\x89", "Here is a smile \xF0\x9F\x98\x80",
-    "Man kann die Kette zuerst",  "\xD0\x9C\xD0\xBE\xD0\xB6\xD0\xBD\xD0\xBE \xD0\xBD\xD0\xB0\xD1\x87\xD0\xB0\xD1\x82\xD1\x8C \xD1\x81",
-    "Tu peux commencer par",      "It is \"very good\" and", "You're going to want a well",
+    "\xE0\xB8\xA7\xE0\xB8\xB1\xE0\xB8\x99\xE0\xB8\x99\xE0\xB8\xB5\xE0\xB9\x89",
+    "Here is a smile \xF0\x9F\x98\x80",
+    "Man kann die Kette zuerst",
+    "\xD0\x9C\xD0\xBE\xD0\xB6\xD0\xBD\xD0\xBE \xD0\xBD\xD0\xB0\xD1\x87\xD0\xB0\xD1\x82\xD1\x8C "
+    "\xD1\x81",
+    "Tu peux commencer par",
+    "It is \"very good\" and",
+    "You're going to want a well",
 };
 
 /* How a continuation begins, and what stands between it and an opener that ends in a letter. */
@@ -72,19 +84,27 @@ static const struct begin begins[] = {
     {"(zest)", " ", "(zest)", false},
     {"42 zests", " ", "42 zests", false},
     {"\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD zest", " ", "\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD zest", false},
-    {"\xE6\x99\xB4\xE3\x82\x8C\xE3\x81\xA7\xE3\x81\x99", "", "\xE6\x99\xB4\xE3\x82\x8C\xE3\x81\xA7\xE3\x81\x99", false},
+    {"\xE6\x99\xB4\xE3\x82\x8C\xE3\x81\xA7\xE3\x81\x99", "",
+     "\xE6\x99\xB4\xE3\x82\x8C\xE3\x81\xA7\xE3\x81\x99", false},
     {"\xE3\x80\x81 zest", "", "\xE3\x80\x81 zest", false},
-    {"\xE0\xB8\xAD\xE0\xB8\xB2\xE0\xB8\x81\xE0\xB8\xB2\xE0\xB8\xA8", "", "\xE0\xB8\xAD\xE0\xB8\xB2\xE0\xB8\x81\xE0\xB8\xB2\xE0\xB8\xA8", false},
-    {"\xD8\xA7\xD9\x84\xD9\x85\xD8\xA7\xD8\xA1", " ", "\xD8\xA7\xD9\x84\xD9\x85\xD8\xA7\xD8\xA1", false},
+    {"\xE0\xB8\xAD\xE0\xB8\xB2\xE0\xB8\x81\xE0\xB8\xB2\xE0\xB8\xA8", "",
+     "\xE0\xB8\xAD\xE0\xB8\xB2\xE0\xB8\x81\xE0\xB8\xB2\xE0\xB8\xA8", false},
+    {"\xD8\xA7\xD9\x84\xD9\x85\xD8\xA7\xD8\xA1", " ", "\xD8\xA7\xD9\x84\xD9\x85\xD8\xA7\xD8\xA1",
+     false},
     {"\xD8\x8C \xD8\xAB\xD9\x85", "", "\xD8\x8C \xD8\xAB\xD9\x85", false},
     {"\xC3\x89t\xC3\xA9", " ", "\xC3\x89t\xC3\xA9", false},
     {"- zest", " ", "- zest", false},
 };
 
 static const char *const rests[] = {
-    " and more of it.", " then [[redo]] is only text.", "  two  spaces stay.\n\n- and lists\n",
-    " \xF0\x9F\x98\x80\xEF\xB8\x8F, \xE2\x80\x94 yes.", "", " <|im_end|> stays [[ok]]",
-    " \xE4\xBD\xA0\xE5\xA5\xBD\xE3\x80\x82", " 3.5 kg; 20 % off \"now\".",
+    " and more of it.",
+    " then [[redo]] is only text.",
+    "  two  spaces stay.\n\n- and lists\n",
+    " \xF0\x9F\x98\x80\xEF\xB8\x8F, \xE2\x80\x94 yes.",
+    "",
+    " <|im_end|> stays [[ok]]",
+    " \xE4\xBD\xA0\xE5\xA5\xBD\xE3\x80\x82",
+    " 3.5 kg; 20 % off \"now\".",
 };
 
 struct tag {
@@ -93,11 +113,22 @@ struct tag {
 };
 
 static const struct tag tags[] = {
-    {"[[ok]] ", "ok"},      {"[[OK]]\n", "ok"},         {"[[Ok]]", "ok"},
-    {"\n[[ok]] ", "ok"},    {" [[oK]]\r\n", "ok"},      {"```\n[[ok]] ", "ok"},
-    {"```text [[ok]] ", "ok"}, {"[[pivot]] ", "pivot"}, {"[[PIVOT]]\n", "pivot"},
-    {"[[fix]] ", "fix"},    {"[[Fix]]", "fix"},         {"[[bridge]] ", "pivot"},
-    {"[[x]]", "pivot"},     {"[[abcdefghijkl]] ", "pivot"}, {"", "null"}, {"", "null"},
+    {"[[ok]] ", "ok"},
+    {"[[OK]]\n", "ok"},
+    {"[[Ok]]", "ok"},
+    {"\n[[ok]] ", "ok"},
+    {" [[oK]]\r\n", "ok"},
+    {"```\n[[ok]] ", "ok"},
+    {"```text [[ok]] ", "ok"},
+    {"[[pivot]] ", "pivot"},
+    {"[[PIVOT]]\n", "pivot"},
+    {"[[fix]] ", "fix"},
+    {"[[Fix]]", "fix"},
+    {"[[bridge]] ", "pivot"},
+    {"[[x]]", "pivot"},
+    {"[[abcdefghijkl]] ", "pivot"},
+    {"", "null"},
+    {"", "null"},
 };
 
 enum echo { ECHO_NONE, ECHO_FULL, ECHO_PARTIAL, ECHO_KINDS };
@@ -185,7 +216,8 @@ static void make_pair(struct pair *pair)
         while (!is_unspaced_opener(pair->opener) && !*begin->joint && !begin->clause &&
                strcmp(begin->text, ".") != 0)
             begin = &PICK(begins);
-        if (strcmp(begin->joint, " ") == 0 && *begin->text != ' ' && !is_unspaced_opener(pair->opener))
+        if (strcmp(begin->joint, " ") == 0 && *begin->text != ' ' &&
+            !is_unspaced_opener(pair->opener))
             append(pair->text, " ");
     }
     append(pair->text, begin->text);
@@ -237,8 +269,28 @@ END_TEST
 static void make_wild_text(char *text, const char *opener)
 {
     static const char *const pieces[] = {
-        "[[", "]]", "[[fix", "[[redo]]", "[[ok]]", "```", " ", "\n", ",", "'", "'s", "the ", "very ",
-        "\xE2\x80\x99", "\xE2\x80\xA6", ".", "-", "\xE6\x9D\xB1", "\xE0\xB8\xA7", "x", "ll ", ";",
+        "[[",
+        "]]",
+        "[[fix",
+        "[[redo]]",
+        "[[ok]]",
+        "```",
+        " ",
+        "\n",
+        ",",
+        "'",
+        "'s",
+        "the ",
+        "very ",
+        "\xE2\x80\x99",
+        "\xE2\x80\xA6",
+        ".",
+        "-",
+        "\xE6\x9D\xB1",
+        "\xE0\xB8\xA7",
+        "x",
+        "ll ",
+        ";",
     };
     *text = '\0';
     for (unsigned n = chance(8); n > 0; n--) {
@@ -246,7 +298,8 @@ static void make_wild_text(char *text, const char *opener)
             append(text, PICK(pieces));
             continue;
         }
-        size_t len = strlen(opener), from = chance((unsigned)len), to = from + chance((unsigned)len);
+        size_t len = strlen(opener), from = chance((unsigned)len),
+               to = from + chance((unsigned)len);
         while (from > 0 && ((unsigned char)opener[from] & 0xC0) == 0x80)
             from--;
         while (to < len && ((unsigned char)opener[to] & 0xC0) == 0x80)

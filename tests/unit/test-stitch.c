@@ -87,9 +87,14 @@ START_TEST(test_bytes_that_are_no_utf8)
     struct ulm_stitch s;
     struct ulm_buf ULM_CLEANUP_BUF out = ULM_BUF_INIT(100);
     ulm_stitch_init(&s, "", false, false);
-    ck_assert_int_eq(ulm_stitch_feed(&s, "a\xFF" "b\xC3", 4, &out), 0);
+    ck_assert_int_eq(ulm_stitch_feed(&s,
+                                     "a\xFF"
+                                     "b\xC3",
+                                     4, &out),
+                     0);
     ck_assert_int_eq(ulm_stitch_end(&s, &out), 0);
-    ck_assert_str_eq(out.data, "a\xEF\xBF\xBD" "b");
+    ck_assert_str_eq(out.data, "a\xEF\xBF\xBD"
+                               "b");
 }
 END_TEST
 
@@ -121,9 +126,14 @@ END_TEST
 
 START_TEST(test_sentence_ends)
 {
-    static const char *const whole[] = {"Yes.", "Who?", "He said \"stop!\"", "(Yes.) ",
-                                        "\xE6\x99\xB4\xE3\x82\x8C\xE3\x80\x82", "\xE2\x80\x9CNo.\xE2\x80\x9D"};
-    static const char *const open[] = {"", "Well,", "Wait...", "Wait\xE2\x80\xA6", "The capital is", "\"", "a;"};
+    static const char *const whole[] = {"Yes.",
+                                        "Who?",
+                                        "He said \"stop!\"",
+                                        "(Yes.) ",
+                                        "\xE6\x99\xB4\xE3\x82\x8C\xE3\x80\x82",
+                                        "\xE2\x80\x9CNo.\xE2\x80\x9D"};
+    static const char *const open[] = {
+        "", "Well,", "Wait...", "Wait\xE2\x80\xA6", "The capital is", "\"", "a;"};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         ck_assert_msg(ulm_stitch_sentence_ends(whole[i]), "%s", whole[i]);
     for (size_t i = 0; i < sizeof open / sizeof *open; i++)
@@ -135,8 +145,9 @@ END_TEST
 START_TEST(test_echo_answers_stay)
 {
     static const char *const texts[] = {
-        "the capital of peru is Lima", "of Peru is Lima", "The capitals", "The capital of Peru isn't",
-        "Peru is, well", "is is is", "The capital of Peru is-ish", "capital of Peru is it", "of Perus",
+        "the capital of peru is Lima", "of Peru is Lima",       "The capitals",
+        "The capital of Peru isn't",   "Peru is, well",         "is is is",
+        "The capital of Peru is-ish",  "capital of Peru is it", "of Perus",
     };
     const char *opener = "The capital of Peru is";
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

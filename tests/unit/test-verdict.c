@@ -35,7 +35,7 @@ static const struct row rows[] = {
     {"                [[ok]] x", ULM_TAG_OK, "x"},
     {"                 [[ok]] x", ULM_TAG_MISSING, "                 [[ok]] x"},
     {"```abcdefghijklmnop[[ok]] x", ULM_TAG_MISSING, "```abcdefghijklmnop[[ok]] x"},
-    {"[[fix", ULM_TAG_MISSING, ""},  /* cut off by the end */
+    {"[[fix", ULM_TAG_MISSING, ""}, /* cut off by the end */
     {"[[fix]", ULM_TAG_MISSING, ""},
     {"[", ULM_TAG_MISSING, "["},
     {"", ULM_TAG_MISSING, ""},
