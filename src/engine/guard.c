@@ -335,7 +335,7 @@ void ulm_line_drop_word(struct ulm_line *line)
 
 bool ulm_guard_whole(const struct ulm_guard *guard, const struct ulm_line *line)
 {
-    if (!line->words || cut_character(line->text, line->len))
+    if (!line->words || line->text[line->len - 1] == ' ' || cut_character(line->text, line->len))
         return false;
     return !guard->on || last_word_fits(guard, line);
 }
@@ -344,10 +344,11 @@ bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line
                       size_t len)
 {
     bool opens = *piece == ' ';
-    if (len <= opens || line->len + len > line->cap || (opens && !line->words))
+    if (!len || line->len + len > line->cap)
         return false;
     size_t cut = cut_character(line->text, line->len);
-    if (opens && (cut || line->words == sizeof line->starts / sizeof *line->starts))
+    if (opens && (cut || !line->words || line->text[line->len - 1] == ' ' ||
+                  line->words == sizeof line->starts / sizeof *line->starts))
         return false;
     struct ulm_line next = *line;
     ulm_line_add(&next, piece, len);

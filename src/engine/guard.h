@@ -28,11 +28,11 @@
 
 /* The text of one hypothesis. Copied by value in a beam. */
 struct ulm_line {
-    char text[ULM_OPENER_MAX + 1]; /* no space at its start or end; may end inside a character */
+    char text[ULM_LINE_TEXT_MAX + 1]; /* a space at its end has begun a word */
     uint16_t len;
-    uint16_t cap;                        /* bytes that text may grow to, <= ULM_LINE_TEXT_MAX */
-    uint16_t words;                      /* begun */
-    uint16_t starts[ULM_OPENER_MAX / 2]; /* [words] where each begins */
+    uint16_t cap;                           /* bytes that text may grow to, <= ULM_LINE_TEXT_MAX */
+    uint16_t words;                         /* begun */
+    uint16_t starts[ULM_LINE_TEXT_MAX / 2]; /* [words] where each begins */
 };
 
 struct ulm_guard {
