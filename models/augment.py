@@ -7,6 +7,7 @@ import re
 
 import corpus
 from frames import CONTEXT_FRAMES, DAYS, FRAMES, LANGS, MESSAGES, NUMBERS, PEOPLE, ROOMS
+from situations import LISTS, SITUATIONS
 
 LEAD = re.compile(r"(The |An? )?([^\W\d_][\w'-]*(?: [\w'-]+){0,3})(?: \([^)]*\))?,? (?:is|was|are|were) (?:a|an|the|one)\b")
 PERSON = re.compile(r"([A-Z][a-z'-]+(?: [A-Z][\w.'-]*){0,1} [A-Z][a-z'-]+)[^.]{0,60}\(.{0,40}?(?:born|\d{4})")
@@ -165,7 +166,9 @@ def gerund(phrase):
 def copy_row(pools):
     """One row of a hand-written frame; some have facts or earlier turns before them."""
     rng = pools.rng
-    before, users, openers = (rng.choice(CONTEXT_FRAMES) if rng.random() < 0.3 else ((), *rng.choice(FRAMES)))
+    kind = rng.random()
+    before, users, openers = (
+        rng.choice(CONTEXT_FRAMES) if kind < 0.25 else ((), *rng.choice(SITUATIONS if kind < 0.6 else FRAMES)))
     c, c2 = rng.choice(pools.count), rng.choice(pools.count)
     m, w, n, verb = rng.choice(pools.mass), rng.choice(pools.rare), rng.choice(pools.names), rng.choice(pools.verbs)
     v = {"n": n, "n2": rng.choice(pools.names), "m": m, "M": cap(m), "m2": rng.choice(pools.mass), "c": c, "a_c": article(c),
@@ -173,7 +176,7 @@ def copy_row(pools):
          "q": rng.choice(pools.people), "t": pools.clock(), "t2": pools.clock(), "d": pools.duration(), "d2": pools.duration(),
          "k": pools.number(), "k2": pools.number(), "v": verb, "ving": gerund(verb), "Ving": cap(gerund(verb)), "i": rng.choice(pools.mass),
          "j": rng.choice(pools.mass), "w": w, "W": cap(w), "msg": rng.choice(MESSAGES), "lang": rng.choice(LANGS), "room": rng.choice(ROOMS),
-         "day": rng.choice(DAYS)}
+         "day": rng.choice(DAYS), **{k: rng.choice(values) for k, values in LISTS.items()}}
     role = {"s": "system", "u": "user", "a": "assistant"}
     return {"user": rng.choice(users).format(**v), "openers": [cap(rng.choice(openers).format(**v))],
             "context": [{"role": role[r], "content": text.format(**v)} for r, text in before]}

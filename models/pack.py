@@ -25,10 +25,10 @@ from bpe import IM_END, IM_START, Tokenizer
 MIX = [
     {"file": "early.npz", "until": 0.2, "authored": 2, "distilled": 2, "template": 60000, "question": 80000, "prefix": 6000,
      "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
-    {"file": "main.npz", "until": 0.62, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
+    {"file": "main.npz", "until": 0.7, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
      "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
     {"file": "late.npz", "until": 1.0, "authored": 5, "distilled": 2, "template": 70000, "question": 10000, "prefix": 500,
-     "copy": 20000, "prose": 0, "swap": 0.1, "cap": 4},
+     "copy": 40000, "prose": 0, "swap": 0.1, "cap": 4},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -134,6 +134,7 @@ def main():
     ap.add_argument("--out", required=True)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--limit", type=int, default=160, help="longest row in tokens")
+    ap.add_argument("--part", choices=["early", "main", "late"], help="make this one only, for the last phase of a run, say")
     ap.add_argument("--scale", type=float, default=1.0, help="rows of the sets that are sampled, as a share of the usual")
     args = ap.parse_args()
     os.makedirs(args.out, exist_ok=True)
@@ -145,6 +146,8 @@ def main():
     batches.save(os.path.join(args.out, "held.npz"), [r for r in held if r])
     plan = []
     for mix in MIX:
+        if args.part and mix["file"] != args.part + ".npz":
+            continue
         mix = {k: int(v * args.scale) if k in ("template", "question", "prefix", "copy", "prose") else v for k, v in mix.items()}
         rows = packer.part(mix)
         batches.save(os.path.join(args.out, mix["file"]), rows)
