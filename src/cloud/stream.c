@@ -104,7 +104,17 @@ void ulm_stream_count(int64_t *ret_tokens, const cJSON *tokens)
         *ret_tokens = (int64_t)tokens->valuedouble;
 }
 
-/* As a browser would: bytes that are no UTF-8 become U+FFFD each. 0, -ENOBUFS, -ENOMEM. */
+/* How many bytes a browser would show as one U+FFFD: a character as far as it goes right. */
+static size_t broken_len(const char *text, size_t len)
+{
+    uint32_t code;
+    size_t n = 0;
+    while (n < len && ulm_utf8_decode(text, n + 1, &code) == 0)
+        n++;
+    return n > 0 ? n : 1;
+}
+
+/* Bytes that are no UTF-8 become U+FFFD. 0, -ENOBUFS, -ENOMEM. */
 static int repair_utf8(const char *text, size_t len, struct ulm_buf *out)
 {
     while (len > 0) {
@@ -112,7 +122,7 @@ static int repair_utf8(const char *text, size_t len, struct ulm_buf *out)
         int r = ulm_buf_add(out, text, whole);
         if (r == 0 && whole < len) {
             r = ulm_buf_add_str(out, "\xEF\xBF\xBD");
-            whole++;
+            whole += broken_len(text + whole, len - whole);
         }
         if (r < 0)
             return r;
