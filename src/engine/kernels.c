@@ -40,6 +40,19 @@ static unsigned cpu_features(void)
     return found;
 }
 
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+enum {
+    DOTPROD = 1 << 0,
+};
+
+static unsigned cpu_features(void)
+{
+    const unsigned long asimddp = 1ul << 20; /* HWCAP_ASIMDDP, which old headers lack */
+    return (getauxval(AT_HWCAP) & asimddp) != 0 ? DOTPROD : 0;
+}
+
 #else
 
 static unsigned cpu_features(void)
@@ -59,6 +72,9 @@ static const struct {
     {&ulm_kernels_avx2, AVX2},
     {&ulm_kernels_avx2_vnni, AVX2 | AVX_VNNI},
     {&ulm_kernels_avx512, AVX2 | AVX512},
+#elif defined(__aarch64__)
+    {&ulm_kernels_neon, 0}, /* every ARMv8 has it */
+    {&ulm_kernels_dotprod, DOTPROD},
 #endif
 };
 

@@ -110,6 +110,8 @@ void ulm_matrix_row(const struct ulm_matrix *m, unsigned row, uint8_t q8_flip, f
 extern const struct ulm_kernels ulm_kernels_scalar;
 #if defined(__x86_64__)
 extern const struct ulm_kernels ulm_kernels_avx2, ulm_kernels_avx2_vnni, ulm_kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct ulm_kernels ulm_kernels_neon, ulm_kernels_dotprod;
 #endif
 
 #endif

@@ -158,8 +158,11 @@ ALWAYS void tile(const struct ulm_matrix *w, bool q4, unsigned g, unsigned v, un
                 int32_t four;
                 memcpy(&four, q + m * cols + b * ULM_BLOCK + j * 4, sizeof four);
                 __m256i x = _mm256_set1_epi32(four);
-                for (unsigned p = 0; p < wide; p++)
+                for (unsigned p = 0; p < wide; p++) {
                     dot[m][p] = step(dot[m][p], line[p], x, q4);
+                    /* Without this GCC multiplies first and adds later, out of stack slots. */
+                    __asm__("" : "+x"(dot[m][p]));
+                }
             }
         }
         for (unsigned p = 0; p < wide; p++) {
