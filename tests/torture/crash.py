@@ -27,11 +27,13 @@ def check_state(folder):
                 json.load(file)
 
 
-def settle(user):
-    """Reads until the client is served or its connection ends, be it inside a line."""
+def settle(user, end=False):
+    """Reads until the client is served or its connection ends (with end: only that), be it inside a
+    line."""
+    def served():
+        return user.loose or any(answer.events for answer in user.answers.values())
     try:
-        user.read_until(lambda: user.eof or user.loose or user.answers and
-                        next(iter(user.answers.values())).events)
+        user.read_until(lambda: user.eof or not end and served())
     except harness.Violation as error:
         if "inside a line" not in str(error):
             raise
@@ -71,9 +73,17 @@ def main():
             for _ in range(4):
                 waiting.append(daemon.client())
                 waiting[-1].start("question")
-            time.sleep(chance.random() * 0.08)
+            taken = None
+            if chance.random() < 0.7:  # else it is killed while it starts
+                taken = waiting.pop()
+                settle(taken)
+            time.sleep(chance.random() * 0.05)
             daemon.process.kill()
             daemon.process.wait()
+            if taken:  # in the middle of its answer
+                settle(taken, end=True)
+                cut += 1
+                taken.close()
             check_state(daemon.state_dir)
             if number % 10 == 9:  # so that it is written again
                 for name in os.listdir(daemon.state_dir):
