@@ -24,6 +24,10 @@ static const struct command {
      "the first words of a reply, for each line"},
     {"generate", ulm_cmd_generate, "-m FILE --raw TEXT [-n 32] [--ids]",
      "greedy continuation; special tokens are read"},
+    {"bench",
+     ulm_cmd_bench,
+     "-m FILE [-t THREADS] [-c CORES] [-k KERNELS] [-p PROMPT] [-n TOKENS] [-r RUNS]",
+     "how fast a model file runs here, as JSON"},
     {"quantize", ulm_cmd_quantize, "IN OUT F32|F16|Q8_0|Q4_0", "the matrices in another type"},
 };
 
