@@ -99,10 +99,13 @@ int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels)
         known |= strcmp(name, names[k]) == 0;
     if (!known)
         return -EINVAL;
-    const struct ulm_kernels *best = NULL, *table;
-    for (size_t i = 0; (table = ulm_kernels_at(i)) != NULL; i++)
-        if (strcmp(name, "auto") == 0 || strcmp(name, table->name) == 0)
-            best = table;
+    const struct ulm_kernels *best = NULL;
+    unsigned features = cpu_features();
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++) {
+        bool wanted = strcmp(name, "auto") == 0 || strcmp(name, tables[k].kernels->name) == 0;
+        if (wanted && (tables[k].needs & ~features) == 0)
+            best = tables[k].kernels;
+    }
     if (best == NULL)
         return -EOPNOTSUPP;
     *ret_kernels = best;

@@ -33,12 +33,13 @@ static void pack_blocks(uint8_t *group, const uint8_t *src, size_t row_bytes, un
                         unsigned blocks, unsigned lines, uint32_t flip)
 {
     size_t block_bytes = ULM_SCALES + (size_t)lines * ULM_GROUP * 4;
-    for (unsigned b = 0; b < blocks; b++, group += block_bytes) {
-        for (unsigned r = 0; r < rows; r++) {
-            const uint8_t *from = src + r * row_bytes + (size_t)b * (2 + lines * 4);
-            memcpy(group + r * 2, from, 2);
+    for (unsigned r = 0; r < rows; r++, src += row_bytes) {
+        const uint8_t *from = src;
+        uint8_t *block = group;
+        for (unsigned b = 0; b < blocks; b++, block += block_bytes) {
+            memcpy(block + r * 2, from, 2);
             from += 2;
-            uint8_t *to = group + ULM_SCALES + r * 4;
+            uint8_t *to = block + ULM_SCALES + r * 4;
             for (unsigned j = 0; j < lines; j++, from += 4) {
                 uint32_t four;
                 memcpy(&four, from, 4);
