@@ -333,4 +333,35 @@ START_TEST(test_wild_texts_agree_with_the_oracle)
 }
 END_TEST
 
-UNIT_MAIN("join", test_pairs_made_of_known_pieces, test_wild_texts_agree_with_the_oracle)
+/* Hand-offs in plain language, that a reader can judge. */
+START_TEST(test_hand_offs_to_read)
+{
+    char path[4096], line[4096];
+    snprintf(path, sizeof path, "%s/hand-offs.tsv", getenv("DATA"));
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    int rows = 0;
+    while (fgets(line, sizeof line, file)) {
+        enum { MEDIUM, REQUEST, OPENER, CLOUD, VERDICT, ANSWER, COLUMNS };
+        char *column[COLUMNS] = {line}, *rest = line;
+        if (*line == '#')
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        for (int i = 0; i < COLUMNS; i++)
+            column[i] = strsep(&rest, "\t");
+        ck_assert_ptr_nonnull(column[ANSWER]);
+        for (unsigned cut = 0; cut < 3; cut++) {
+            bool retractable = strcmp(column[MEDIUM], "display") == 0;
+            struct hand_off got = world_hand_off(column[OPENER], column[CLOUD], retractable, cut);
+            ck_assert_str_eq(got.answer, column[ANSWER]);
+            ck_assert_str_eq(got.verdict, column[VERDICT]);
+        }
+        rows++;
+    }
+    fclose(file);
+    ck_assert_int_ge(rows, 50);
+}
+END_TEST
+
+UNIT_MAIN("join", test_hand_offs_to_read, test_pairs_made_of_known_pieces,
+          test_wild_texts_agree_with_the_oracle)
