@@ -35,8 +35,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
     int bits = 0;
+    /* An error is for libcurl to find by reading: told of it, it gives up a request that it would
+     * else make again, where a kept connection turns out to be dead. */
     if (status < 0)
-        bits |= CURL_CSELECT_ERR;
+        bits |= CURL_CSELECT_IN | CURL_CSELECT_OUT;
     if (events & UV_READABLE)
         bits |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)

@@ -132,6 +132,22 @@ static int repair_utf8(const char *text, size_t len, struct ulm_buf *out)
     return 0;
 }
 
+/* A model may well say U+0000, which no C string holds: it becomes U+FFFD. Returns how many. */
+static size_t replace_nul_escapes(char *text, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (text[i] != '\\')
+            continue;
+        i++; /* what follows is escaped, a backslash too */
+        if (len - i >= 5 && memcmp(text + i, "u0000", 5) == 0) {
+            memcpy(text + i, "uFFFD", 5);
+            n++;
+        }
+    }
+    return n;
+}
+
 static bool is_done_marker(const char *data)
 {
     const char *at = data + strspn(data, " \t");
@@ -158,6 +174,8 @@ static void read_event(struct ulm_stream *stream, const char *event, struct ulm_
             r = ulm_json_check(repaired.data, repaired.len, ULM_JSON_DEPTH_MAX);
         data = &repaired;
     }
+    if (r == -EINVAL && replace_nul_escapes(data->data, data->len) > 0)
+        r = ulm_json_check(data->data, data->len, ULM_JSON_DEPTH_MAX);
     if (r < 0) {
         ulm_stream_fail(stream, r == -ENOMEM ? "memory" : r == -E2BIG ? "cap" : "json");
         return;

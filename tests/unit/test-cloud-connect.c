@@ -97,18 +97,21 @@ END_TEST
 
 START_TEST(test_a_kept_connection_that_died_is_no_failure)
 {
-    struct fixture f;
-    static struct record record;
-    fixture_init(&f);
-    fixture_reply(&f, 0, SIZED(99) TEXT("[[ok]] a") DONE, AFTER_KEEP);
-    fixture_reply(&f, 0, "", AFTER_CLOSE); /* closed at the moment it is asked again */
-    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
-    fixture_cloud(&f);
-    fixture_run(&f, &record);
-    fixture_settle(&f);
-    ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
-    ck_assert_uint_eq(f.servers[0].requests, 3);
-    fixture_deinit(&f);
+    static const enum reply_after deaths[] = {AFTER_CLOSE, AFTER_RESET};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        static struct record record;
+        fixture_init(&f);
+        fixture_reply(&f, 0, SIZED(99) TEXT("[[ok]] a") DONE, AFTER_KEEP);
+        fixture_reply(&f, 0, "", deaths[i]); /* at the moment it is asked again */
+        fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
+        fixture_cloud(&f);
+        fixture_run(&f, &record);
+        fixture_settle(&f);
+        ck_assert_str_eq(fixture_run(&f, &record), GOOD_LOG);
+        ck_assert_uint_eq(f.servers[0].requests, 3);
+        fixture_deinit(&f);
+    }
 }
 END_TEST
 
