@@ -203,7 +203,7 @@ static void product_part(void *arg, unsigned part)
         size_t groups = p->groups;
         size_t from = first < groups ? first : groups, to = last < groups ? last : groups;
         if (from < to)
-            ulm_kernels_matmul(kernels, p->w->type)(p->w, (unsigned)from, (unsigned)to,
+            ulm_kernels_matmul(kernels, p->w)(p->w, (unsigned)from, (unsigned)to,
                                                     runner->acts, runner->n, p->out,
                                                     p->stride);
         first -= from;
@@ -214,7 +214,8 @@ static void product_part(void *arg, unsigned part)
 static void run_products(struct ulm_runner *runner)
 {
     unsigned threads = ulm_pool_threads(runner->pool);
-    runner->parts = threads > 1 ? threads * 4 : 1;
+    /* OpenBLAS may round otherwise where it is cut otherwise. */
+    runner->parts = threads > 1 && runner->products[0].w->blas == NULL ? threads * 4 : 1;
     ulm_pool_run(runner->pool, product_part, runner, runner->parts);
 }
 
@@ -362,7 +363,8 @@ static void run_head(struct ulm_runner *runner, float *logits)
     /* The last group would write beyond the caller's row. */
     struct ulm_matrix end = *head;
     end.data += whole * head->group_bytes;
-    ulm_kernels_matmul(model->kernels, end.type)(&end, 0, 1, runner->acts, runner->n, runner->last,
+    end.rows = rest;
+    ulm_kernels_matmul(model->kernels, &end)(&end, 0, 1, runner->acts, runner->n, runner->last,
                                                  ULM_GROUP);
     for (unsigned i = 0; i < runner->n; i++)
         memcpy(logits + (size_t)i * head->rows + whole * ULM_GROUP, runner->last + i * ULM_GROUP,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/blas.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -87,13 +89,23 @@ const struct ulm_kernels *ulm_kernels_at(size_t i)
     return NULL;
 }
 
+/* The environment goes first. */
+static const char *wanted_name(const char *name)
+{
+    const char *forced = secure_getenv("ULM_KERNELS");
+    return forced != NULL && *forced != '\0' ? forced : name;
+}
+
+bool ulm_kernels_by_cpu(const char *name)
+{
+    return strcmp(wanted_name(name), "auto") == 0;
+}
+
 int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels)
 {
     static const char *const names[] = {"auto", "scalar", "avx2", "avx2-vnni", "avx512", "neon",
                                         "dotprod"};
-    const char *forced = secure_getenv("ULM_KERNELS");
-    if (forced != NULL && *forced != '\0')
-        name = forced;
+    name = wanted_name(name);
     bool known = false;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
         known |= strcmp(name, names[k]) == 0;
@@ -112,11 +124,11 @@ int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels)
     return 0;
 }
 
-ulm_matmul_fn *ulm_kernels_matmul(const struct ulm_kernels *kernels, enum ulm_type type)
+ulm_matmul_fn *ulm_kernels_matmul(const struct ulm_kernels *kernels, const struct ulm_matrix *m)
 {
-    switch (type) {
+    switch (m->type) {
     case ULM_TYPE_F32:
-        return kernels->f32;
+        return m->blas != NULL ? ulm_blas_matmul : kernels->f32;
     case ULM_TYPE_F16:
         return kernels->f16;
     case ULM_TYPE_Q4_0:

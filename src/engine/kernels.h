@@ -32,12 +32,15 @@
 #define ULM_Q8_BLOCK (ULM_SCALES + ULM_GROUP * ULM_BLOCK)
 #define ULM_Q4_BLOCK (ULM_SCALES + ULM_GROUP * ULM_BLOCK / 2u)
 
+struct ulm_blas;
+
 struct ulm_matrix {
     enum ulm_type type;
     unsigned rows, cols;
     unsigned groups;    /* rows / ULM_GROUP, rounded up; the rows beyond are zero */
     size_t group_bytes; /* a multiple of 64 */
     uint8_t *data;      /* 64-byte aligned, in the model's arena */
+    const struct ulm_blas *blas; /* F32 only: data is row-major, for OpenBLAS; or NULL */
 };
 
 /* Activations of n rows: floats, and (for quantised weights) 8-bit blocks. Rows stand `cols` apart
@@ -95,10 +98,12 @@ struct ulm_kernels {
 /* "auto" or a name; the environment's ULM_KERNELS goes first. -EINVAL: no such name,
  * -EOPNOTSUPP: not on this CPU or not in this build. */
 int ulm_kernels_pick(const char *name, const struct ulm_kernels **ret_kernels);
+/* Whether nobody named one. */
+bool ulm_kernels_by_cpu(const char *name);
 /* All that this build has and this CPU runs, the plainest first; NULL behind the last. */
 const struct ulm_kernels *ulm_kernels_at(size_t i);
 
-ulm_matmul_fn *ulm_kernels_matmul(const struct ulm_kernels *kernels, enum ulm_type type);
+ulm_matmul_fn *ulm_kernels_matmul(const struct ulm_kernels *kernels, const struct ulm_matrix *m);
 
 /* Sets all but data; returns the bytes that data needs. cols must be a multiple of the block. */
 size_t ulm_matrix_layout(struct ulm_matrix *m, enum ulm_type type, unsigned rows, unsigned cols);

@@ -63,6 +63,10 @@ void ulm_matrix_pack(struct ulm_matrix *m, const void *gguf_rows, uint8_t q8_fli
     const uint8_t *src = gguf_rows;
     size_t row_bytes = ulm_type_row_bytes(m->type, m->cols);
     unsigned blocks = m->cols / ULM_BLOCK;
+    if (m->blas != NULL) {
+        memcpy(m->data, src, m->rows * row_bytes);
+        return;
+    }
     for (unsigned g = 0; g < m->groups; g++, src += row_bytes * ULM_GROUP) {
         uint8_t *group = m->data + g * m->group_bytes;
         unsigned rows = m->rows - g * ULM_GROUP;
@@ -119,6 +123,10 @@ static void row_q4(const uint8_t *group, unsigned r, unsigned blocks, float *out
 void ulm_matrix_row(const struct ulm_matrix *m, unsigned row, uint8_t q8_flip, float *out)
 {
     assert(row < m->rows);
+    if (m->blas != NULL) {
+        memcpy(out, m->data + (size_t)row * m->cols * sizeof *out, m->cols * sizeof *out);
+        return;
+    }
     const uint8_t *group = m->data + row / ULM_GROUP * m->group_bytes;
     unsigned r = row % ULM_GROUP;
     switch (m->type) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/blas.h"
 #include "engine/model_data.h"
 
 /* More than any model that ulmd is for, and small enough that no size below can wrap. */
@@ -129,6 +130,8 @@ static int load_matrix(struct load *load, const char *name, unsigned rows, unsig
     if (ulm_type_row_bytes(t->type, cols) == 0)
         return fail(load, "tensor %s: %u columns do not fill its blocks", name, cols);
     size_t bytes = ulm_matrix_layout(ret_matrix, t->type, rows, cols);
+    if (t->type == ULM_TYPE_F32)
+        ret_matrix->blas = load->model->blas;
     ret_matrix->data = place(load, bytes);
     if (load->packing)
         ulm_matrix_pack(ret_matrix, t->data, load->model->kernels->q8_flip);
@@ -256,6 +259,11 @@ static int load_model(struct load *load, const char *kernels)
         return fail(load, "the model file has no usable tensor token_embd.weight");
     model->shape.vocabulary = (unsigned)embedding->rows;
     model->shape.tied = ulm_gguf_tensor(load->gguf, "output.weight") == NULL;
+    /* Who names kernels gets those, for F32, too. */
+    if (ulm_kernels_by_cpu(kernels) && embedding->type == ULM_TYPE_F32)
+        model->blas = ulm_blas_new();
+    (void)snprintf(model->shown, sizeof model->shown, "%s%s", model->kernels->name,
+                   model->blas != NULL ? "+openblas" : "");
     model->layers = calloc(model->shape.layers, sizeof *model->layers);
     if (model->layers == NULL)
         return -ENOMEM;
@@ -295,6 +303,7 @@ struct ulm_model *ulm_model_free(struct ulm_model *model)
     if (model == NULL)
         return NULL;
     ulm_pages_free(model->arena, model->arena_bytes);
+    ulm_blas_free(model->blas);
     free(model->rope);
     free(model->frequencies);
     free(model->layers);
@@ -309,5 +318,5 @@ const struct ulm_shape *ulm_model_shape(const struct ulm_model *model)
 
 const char *ulm_model_kernels(const struct ulm_model *model)
 {
-    return model->kernels->name;
+    return model->shown;
 }

@@ -66,7 +66,8 @@ struct ulm_row {
  * mix (a beam). Prefill is one kv with many rows, decode one row a kv. Each kv must have room.
  * Writes vocabulary floats to logits for each row that wants them, in row order: logits is
  * [wanted, vocabulary]; may be NULL when none wants. The result does not depend on the number of
- * threads, and a row's result does not depend on the rows beside it. */
+ * threads, and a row's result does not depend on the rows beside it (F32 through OpenBLAS: but for
+ * rounding). */
 void ulm_forward(struct ulm_runner *runner, const struct ulm_row *rows, size_t n, float *logits);
 
 #endif

@@ -14,6 +14,8 @@ struct ulm_layer {
 struct ulm_model {
     struct ulm_shape shape;
     const struct ulm_kernels *kernels;
+    struct ulm_blas *blas;          /* or NULL; then `shown` names both */
+    char shown[32];
     struct ulm_layer *layers;       /* [shape.layers] */
     struct ulm_matrix embedding;    /* [vocabulary, hidden] */
     struct ulm_matrix head;         /* the same data as embedding when tied */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/blas.h"
 #include "engine/half.h"
 #include "tests/unit/unit.h"
 
@@ -107,12 +108,12 @@ static void compare_matmul(const struct ulm_kernels *kernels, enum ulm_type type
     float *got = room(cells * sizeof *got), *want = room(cells * sizeof *want);
     float *row = room(cols * sizeof *row);
     twin->quantise(&a, 0, n);
-    ulm_kernels_matmul(twin, type)(&m2, 0, m2.groups, &a, n, want, stride);
+    ulm_kernels_matmul(twin, &m2)(&m2, 0, m2.groups, &a, n, want, stride);
     if (kernels->quantise != twin->quantise) {
         memset(a.q, 0, (size_t)n * cols);
         kernels->quantise(&a, 0, n);
     }
-    ulm_kernels_matmul(kernels, type)(&m, 0, m.groups, &a, n, got, stride);
+    ulm_kernels_matmul(kernels, &m)(&m, 0, m.groups, &a, n, got, stride);
     ck_assert_double_lt(apart(got, want, cells), 1e-4);
     /* Against plain arithmetic on the unpacked weights: the activations' 8 bits are what differs. */
     unsigned wrong = 0;
@@ -132,7 +133,7 @@ static void compare_matmul(const struct ulm_kernels *kernels, enum ulm_type type
     /* A row alone, from the middle of the groups, gives the same bits. */
     if (m.groups > 1) {
         memset(want, 0, cells * sizeof *want);
-        ulm_kernels_matmul(kernels, type)(&m, 1, m.groups, &a, 1, want, stride);
+        ulm_kernels_matmul(kernels, &m)(&m, 1, m.groups, &a, 1, want, stride);
         ck_assert_int_eq(memcmp(want + ULM_GROUP, got + ULM_GROUP,
                                 (stride - ULM_GROUP) * sizeof *got),
                          0);
@@ -179,6 +180,32 @@ START_TEST(test_float_matrices_of_any_width)
             free(w);
             free(m.data);
         }
+}
+END_TEST
+
+START_TEST(test_openblas_meets_the_twin)
+{
+    struct ulm_blas *blas = ulm_blas_new();
+    for (unsigned n = 1; blas != NULL && n < 6; n++) {
+        uint8_t *w = weights_new(ULM_TYPE_F32, 70, 50);
+        struct ulm_matrix m2 = pack(&ulm_kernels_scalar, ULM_TYPE_F32, 70, 50, w), m = m2;
+        struct ulm_acts a = acts_new(n, 50);
+        float got[5 * 96] = {0}, want[5 * 96];
+        float row[50];
+        m.data = w;
+        m.blas = blas;
+        ck_assert_ptr_eq(ulm_kernels_matmul(&ulm_kernels_scalar, &m), ulm_blas_matmul);
+        ulm_blas_matmul(&m, 0, 2, &a, n, got, 96);
+        ulm_blas_matmul(&m, 2, 3, &a, n, got, 96);
+        ulm_kernels_scalar.f32(&m2, 0, 3, &a, n, want, 96);
+        ck_assert_double_lt(apart(got, want, n * 96), 2e-6);
+        ulm_matrix_row(&m, 69, 0, row);
+        ck_assert_mem_eq(row, w + 69 * 50 * 4, sizeof row);
+        acts_free(&a);
+        free(w);
+        free(m2.data);
+    }
+    ulm_blas_free(blas);
 }
 END_TEST
 
@@ -316,5 +343,6 @@ START_TEST(test_pick_knows_its_names)
 END_TEST
 
 UNIT_MAIN("kernels", test_matmul_meets_its_twin, test_float_matrices_of_any_width,
+          test_openblas_meets_the_twin,
           test_quantise_edges, test_norm_swiglu_and_rope_meet_their_twins,
           test_attention_meets_its_twin, test_pick_knows_its_names)
