@@ -183,7 +183,7 @@ int ulm_cloud_new(struct uv_loop_s *loop, const struct ulm_cloud_config *config,
         return -ENOMEM;
     cloud->loop = loop;
     cloud->endpoints = calloc(config->n_endpoints, sizeof *cloud->endpoints);
-    int r = cloud->endpoints && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+    int r = cloud->endpoints ? ulm_secret_curl_init() : -ENOMEM;
     if (r < 0) {
         free(cloud->endpoints);
         free(cloud);

@@ -2,9 +2,13 @@
 #include "cloud/secret.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <curl/curl.h>
 
 int ulm_secret_init(struct ulm_secret *secret, const char *a, const char *b)
 {
@@ -31,4 +35,29 @@ void ulm_secret_deinit(struct ulm_secret *secret)
         (void)munmap(secret->text, secret->size);
     }
     *secret = (struct ulm_secret){0};
+}
+
+static void wiping_free(void *memory)
+{
+    if (memory)
+        explicit_bzero(memory, malloc_usable_size(memory));
+    free(memory);
+}
+
+static void *wiping_realloc(void *memory, size_t size)
+{
+    size_t old = memory ? malloc_usable_size(memory) : 0;
+    void *fresh = malloc(size);
+    if (fresh && memory) {
+        memcpy(fresh, memory, old < size ? old : size);
+        wiping_free(memory);
+    }
+    return fresh;
+}
+
+int ulm_secret_curl_init(void)
+{
+    CURLcode r = curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc,
+                                      strdup, calloc);
+    return r == CURLE_OK ? 0 : -ENOMEM;
 }

@@ -15,4 +15,8 @@ struct ulm_secret {
 int ulm_secret_init(struct ulm_secret *secret, const char *a, const char *b);
 void ulm_secret_deinit(struct ulm_secret *secret); /* safe twice */
 
+/* curl_global_init() with an allocator that wipes what is freed: libcurl copies the key's header
+ * and the question into its send buffers. 0 or -ENOMEM; curl_global_cleanup() undoes it. */
+int ulm_secret_curl_init(void);
+
 #endif

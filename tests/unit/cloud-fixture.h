@@ -19,6 +19,9 @@
 #define DONE "data: [DONE]\n\n"
 #define GOOD CLOSE TEXT("[[ok]] it ") TEXT("rains.") FINISH USAGE DONE
 #define GOOD_LOG "open instruct tagged; text [[ok]] it rains.; end complete 200"
+#define ERROR(status_, more_, body_)                                                               \
+    "HTTP/1.1 " status_ " X\r\nContent-Type: application/json\r\n" more_                           \
+    "Connection: close\r\n\r\n" body_
 /* A body of a known length, so that the connection can be used again. */
 #define SIZED(len_) STREAM "Content-Length: " #len_ "\r\n\r\n"
 

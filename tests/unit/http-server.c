@@ -45,6 +45,7 @@ static void on_closed(uv_handle_t *handle)
         at = &(*at)->next;
     *at = client->next;
     client->server->open--;
+    explicit_bzero(client, sizeof *client); /* a test looks for what was sent in all of memory */
     free(client);
 }
 

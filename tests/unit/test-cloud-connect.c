@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections: what may be configured, how they are made, kept ready and given up. */
+#include <fcntl.h>
 #include <netdb.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -112,6 +113,66 @@ START_TEST(test_a_kept_connection_that_died_is_no_failure)
         ck_assert_uint_eq(f.servers[0].requests, 3);
         fixture_deinit(&f);
     }
+}
+END_TEST
+
+/* Reads this process's memory as a debugger would, so that sanitizers need not be asked. */
+static unsigned count_in_region(int mem, unsigned long from, unsigned long to, const char *text)
+{
+    static char bytes[65536];
+    unsigned n = 0;
+    size_t len = strlen(text);
+    while (to - from >= len) {
+        size_t want = to - from < sizeof bytes ? to - from : sizeof bytes;
+        ssize_t got = pread(mem, bytes, want, (off_t)from);
+        if (got < (ssize_t)len)
+            break;
+        for (char *at = bytes; (at = memmem(at, (size_t)(bytes + got - at), text, len)); at++)
+            n += from + (unsigned long)(at - bytes) != (unsigned long)text;
+        explicit_bzero(bytes, sizeof bytes);
+        from += (unsigned long)got - len + 1;
+    }
+    return n;
+}
+
+/* How often the text stands in memory, the copy given not counted. */
+static unsigned count_in_memory(const char *text)
+{
+    unsigned n = 0;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    int mem = open("/proc/self/mem", O_RDONLY);
+    ck_assert(maps != NULL && mem >= 0);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx rw", &from, &to) == 2 && strstr(line, " rw") &&
+            to - from < 1ul << 30) /* no memory of ours is that large; a sanitizer's is */
+            n += count_in_region(mem, from, to, text);
+    }
+    fclose(maps);
+    close(mem);
+    return n;
+}
+
+START_TEST(test_the_key_is_gone_from_memory_afterwards)
+{
+    struct fixture f;
+    static struct record record;
+    char key[] = "k-9999-not-in-any-other-place";
+    for (size_t i = 2; i < 6; i++)
+        key[i] = (char)('0' + i); /* so that the constant is not the key */
+    fixture_init(&f);
+    fixture_reply(&f, 0, ERROR("503", "", ""), AFTER_CLOSE);
+    fixture_reply(&f, 0, GOOD, AFTER_CLOSE);
+    f.endpoints[0].key = key;
+    fixture_cloud(&f);
+    ck_assert_str_eq(fixture_run(&f, &record), "retry; " GOOD_LOG);
+    ck_assert(strstr(f.servers[0].last_request, key));
+    fixture_settle(&f);
+    explicit_bzero(f.servers[0].last_request, sizeof f.servers[0].last_request);
+    ck_assert_uint_ge(count_in_memory(key), 1); /* the cloud's copy */
+    fixture_deinit(&f);
+    ck_assert_uint_eq(count_in_memory(key), 0);
 }
 END_TEST
 
@@ -269,6 +330,7 @@ START_TEST(test_refuses_bad_configuration)
 END_TEST
 
 UNIT_MAIN("cloud-connect", test_refuses_bad_configuration, test_unix_socket,
+          test_the_key_is_gone_from_memory_afterwards,
           test_a_kept_connection_that_died_is_no_failure, test_a_proxys_faults_are_told_apart,
           test_a_warm_connection_is_used, test_a_connection_the_server_closed_is_warmed_again,
           test_the_environments_proxy_is_not_used, test_a_configured_proxy_is_used,

@@ -8,9 +8,6 @@
 #include "tests/unit/cloud-fixture.h"
 #include "tests/unit/unit.h"
 
-#define ERROR(status_, more_, body_)                                                               \
-    "HTTP/1.1 " status_ " X\r\nContent-Type: application/json\r\n" more_                           \
-    "Connection: close\r\n\r\n" body_
 #define SECRET_BODY "{\"error\":{\"message\":\"SECRET\",\"type\":\"invalid_request_error\"}}"
 
 START_TEST(test_an_answer_streams)
