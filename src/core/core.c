@@ -313,9 +313,8 @@ static struct ulm_draft *provide_draft(struct ulm_core *core, struct ulm_sink *s
     strncpy(draft->id, id, ULM_ID_MAX);
     draft->ticket = ++core->last_ticket;
     core->n_drafts++;
-    while (*link)
-        link = &(*link)->next;
-    return *link = draft;
+    *link = draft; /* find_draft ended at the list's end */
+    return draft;
 }
 
 void ulm_core_draft(struct ulm_core *core, struct ulm_sink *sink, const struct ulm_ask *ask,

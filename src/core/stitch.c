@@ -135,21 +135,18 @@ static bool find_joint(const char *before, const char *text, size_t len, bool sp
     ret->joint = "";
     if (last == 0 || (last < 0x80 && ulm_is_space((char)last)))
         return true;
-    if (newline) {
-        ret->joint = "\n";
-    } else if (space) {
-        ret->joint = " ";
-    } else if (ulm_is_unspaced(last) || ulm_is_unspaced(first) || joins_left(first)) {
-        ret->joint = "";
-    } else if (first == '\'') {
-        enum ulm_echo r = is_contraction(text + at, len - at, when);
-        if (r == ULM_ECHO_MAYBE)
-            return false;
-        ret->joint = r == ULM_ECHO_YES ? "" : " ";
-    } else {
-        ret->joint = " ";
+    if (space) {
+        ret->joint = newline ? "\n" : " ";
+        return true;
     }
-    return true;
+    if (ulm_is_unspaced(last) || ulm_is_unspaced(first) || joins_left(first))
+        return true;
+    enum ulm_echo joins = ULM_ECHO_NO;
+    if (first == '\'')
+        joins = is_contraction(text + at, len - at, when);
+    if (joins == ULM_ECHO_NO)
+        ret->joint = " ";
+    return joins != ULM_ECHO_MAYBE;
 }
 
 /* Lets out what is held, if it can be told how. */
