@@ -14,7 +14,6 @@ struct hypothesis {
     struct ulm_kv *kv;
     double logp;
     unsigned tokens;
-    bool changed;
 };
 
 /* A way to go on from hypothesis `from`. */
@@ -22,13 +21,13 @@ struct extension {
     unsigned from;
     struct ulm_choice choice;
     double logp;
-    bool changed;
 };
 
 struct search {
     struct ulm_decoder *d;
     const struct ulm_opener_options *options;
     unsigned width;
+    unsigned said; /* words that every hypothesis has in common and that are out */
     struct hypothesis live[2][ULM_BEAM_MAX]; /* this generation and the next */
     unsigned n_live, now;
     struct hypothesis best; /* of those that ended */
@@ -48,10 +47,15 @@ static int make_caches(struct ulm_decoder *d, unsigned width)
     return 0;
 }
 
+/* What it is worth, in nats a token, that an opener takes up a word of the request. */
+#define GROUNDED_BONUS 0.2
+
 /* An ended opener is weighed by its mean: a sum would favour the short. */
 static void offer(struct search *s, const struct hypothesis *h, double logp, unsigned tokens)
 {
     double score = tokens ? logp / tokens : 0;
+    if (s->options->guard && ulm_guard_grounded(&s->d->guard, &h->line))
+        score += GROUNDED_BONUS;
     if (s->has_best && score <= s->best_score)
         return;
     s->best = *h;
@@ -76,6 +80,15 @@ static unsigned insert(struct extension *list, unsigned n, unsigned width, struc
     return n;
 }
 
+/* The choice would add to a word that is out already. */
+static bool touches_said(const struct search *s, const struct ulm_line *line,
+                         const struct ulm_choice *choice)
+{
+    size_t len;
+    return !choice->end && s->said > 0 && s->said == line->words &&
+           *ulm_tokenizer_piece(s->d->tokenizer, choice->id, &len) != ' ';
+}
+
 /* What the rows of logits offer: ends are weighed at once, the rest competes for the next
  * generation. Returns how many are in `list`. */
 static unsigned extend(struct search *s, struct extension *list)
@@ -83,18 +96,19 @@ static unsigned extend(struct search *s, struct extension *list)
     unsigned n = 0;
     for (unsigned from = 0; from < s->n_live; from++) {
         const struct hypothesis *h = &s->live[s->now][from];
-        struct ulm_choice choices[ULM_BEAM_MAX + 1];
+        struct ulm_choice choices[2 * ULM_BEAM_MAX];
         bool changed;
         size_t found =
             ulm_opener_choices(s->d, &h->line, s->options, s->d->logits + from * s->d->vocabulary,
-                               choices, s->width + 1, &changed);
+                               choices, 2 * s->width, &changed);
         for (size_t i = 0; i < found; i++) {
+            if (touches_said(s, &h->line, &choices[i]))
+                continue;
             double logp = h->logp + (double)choices[i].logp;
             if (choices[i].end)
                 offer(s, h, logp, h->tokens + 1);
             else
-                n = insert(list, n, s->width,
-                           (struct extension){from, choices[i], logp, changed && i == 0});
+                n = insert(list, n, s->width, (struct extension){from, choices[i], logp});
         }
     }
     return n;
@@ -113,7 +127,6 @@ static void advance(struct search *s, const struct extension *list, unsigned n)
         to->kv = kv;
         to->logp = list[i].logp;
         to->tokens++;
-        to->changed |= list[i].changed;
         size_t len;
         const char *piece = ulm_tokenizer_piece(d->tokenizer, list[i].choice.id, &len);
         ulm_line_add(&to->line, piece, len);
@@ -132,25 +145,25 @@ static bool decided(const struct search *s, unsigned budget)
     if (!s->has_best)
         return false;
     for (unsigned i = 0; i < s->n_live; i++) {
-        if (s->live[s->now][i].logp / budget > s->best_score)
+        if (s->live[s->now][i].logp / budget + GROUNDED_BONUS > s->best_score)
             return false;
     }
     return true;
 }
 
 int ulm_beam_search(struct ulm_decoder *d, struct ulm_slot *slot,
-                    const struct ulm_opener_options *options, const struct ulm_watch *watch,
-                    struct ulm_outcome *outcome)
+                    const struct ulm_opener_options *options, unsigned width,
+                    const struct ulm_speech *from, const struct ulm_watch *watch,
+                    struct ulm_speech *ret)
 {
-    struct search s = {.d = d, .options = options};
-    s.width = options->beam < ULM_BEAM_MAX ? options->beam : ULM_BEAM_MAX;
+    struct search s = {.d = d, .options = options, .said = from->said, .n_live = 1};
+    s.width = width < ULM_BEAM_MAX ? width : ULM_BEAM_MAX;
     int r = make_caches(d, s.width);
     if (r < 0)
         return r;
     unsigned budget = 6 * options->max_words + 8;
-    s.n_live = 1;
-    s.live[0][0] = (struct hypothesis){.line = {.cap = ULM_OPENER_MAX}, .kv = slot->kv};
-    for (unsigned step = 0; step < budget && !decided(&s, budget); step++) {
+    s.live[0][0] = (struct hypothesis){from->line, slot->kv, from->logp, from->tokens};
+    for (unsigned step = from->tokens; step < budget && !decided(&s, budget); step++) {
         struct extension list[ULM_BEAM_MAX];
         unsigned n = extend(&s, list);
         if (!n || ulm_kv_len(s.live[s.now][0].kv) == d->context)
@@ -160,16 +173,12 @@ int ulm_beam_search(struct ulm_decoder *d, struct ulm_slot *slot,
         advance(&s, list, n);
     }
     /* Nothing came to an end: what is whole of the likeliest. */
-    if (!s.has_best && s.n_live) {
+    if (!s.has_best) {
         struct hypothesis *h = &s.live[s.now][0];
-        if (!ulm_guard_whole(&d->guard, &h->line))
+        if (h->line.words > s.said && !ulm_guard_whole(&d->guard, &h->line))
             ulm_line_drop_word(&h->line);
         offer(&s, h, h->logp, h->tokens);
     }
-    memcpy(outcome->text, s.best.line.text, s.best.line.len + 1u);
-    outcome->words = s.best.line.words;
-    outcome->guard_hits = s.best.changed;
-    outcome->generated_tokens = s.best.tokens;
-    outcome->confidence = s.best.tokens ? s.best.logp / s.best.tokens : 0;
+    *ret = (struct ulm_speech){s.best.line, from->said, s.best.logp, s.best.tokens};
     return 0;
 }

@@ -65,9 +65,20 @@ bool ulm_decoder_step(struct ulm_decoder *decoder, struct ulm_slot *slot, int32_
 void ulm_decoder_forward(struct ulm_decoder *decoder, const struct ulm_row *rows, size_t n,
                          float *logits);
 
-/* Searches from the logits of a prefilled slot; fills text, words, confidence. 0, ULM_STOPPED. */
+/* What was said so far, and how likely it was. */
+struct ulm_speech {
+    struct ulm_line line;
+    unsigned said; /* words that have left */
+    double logp;
+    unsigned tokens; /* chosen, the end included */
+};
+
+/* Searches on from `from` with the logits of its next token in decoder->logits and its sequence in
+ * the slot, `width` hypotheses wide. Words that have left stay as they are. ret may be from.
+ * 0, ULM_STOPPED, -ENOMEM. */
 int ulm_beam_search(struct ulm_decoder *decoder, struct ulm_slot *slot,
-                    const struct ulm_opener_options *options, const struct ulm_watch *watch,
-                    struct ulm_outcome *outcome);
+                    const struct ulm_opener_options *options, unsigned width,
+                    const struct ulm_speech *from, const struct ulm_watch *watch,
+                    struct ulm_speech *ret);
 
 #endif

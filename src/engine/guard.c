@@ -57,6 +57,7 @@ static bool is_fit(const char *text, size_t len)
 struct place {
     const struct ulm_guard *guard;
     bool starts_sentence;
+    bool after_name; /* the word before has a capital that no sentence gave it */
 };
 
 static bool is_one_of(const char *const *names, const char *word, size_t len)
@@ -120,6 +121,10 @@ static bool known(const struct place *place, const char *word, size_t len, bool 
     if (is_self(word, len, whole))
         return true;
     char lower[WORD_MAX];
+    /* "Hanseatic" takes "league" out of the request with its capital. */
+    if (place->after_name && fold_word(word, len, true, lower) &&
+        (whole ? ulm_words_has(said, lower, len) : ulm_words_begins(said, lower, len)))
+        return true;
     if (!fold_word(word, len, place->starts_sentence, lower))
         return false;
     /* "One" is a pronoun more often than a figure. */
@@ -164,7 +169,7 @@ static bool core_fits(const struct place *place, const char *word, size_t len, b
     size_t left = (size_t)(hyphen - word);
     if (!core_fits(place, word, left, true))
         return false;
-    const struct place behind = {place->guard, false};
+    const struct place behind = {.guard = place->guard};
     size_t right = len - left - 1;
     return right ? core_fits(&behind, hyphen + 1, right, whole) : !whole;
 }
@@ -235,21 +240,70 @@ static bool same_word(const struct ulm_line *line, unsigned i, const char *word,
     return true;
 }
 
-/* Word `at` of the line would be the second in a row, or end the second run of three words. */
-static bool repeats(const struct ulm_line *line, unsigned at)
+/* The word in small letters without "'s"; true when it carries content: four letters or more, and
+ * none of the words that hold any sentence together. */
+static bool content_word(const struct ulm_line *line, unsigned at, char ret_lower[static WORD_MAX],
+                         size_t *ret_len)
+{
+    static const char *const glue[] = {
+        "about", "also",   "been",  "before", "being", "could",  "does",   "each", "from",
+        "have",  "here",   "into",  "it's",   "just",  "like",   "make",   "more", "most",
+        "much",  "need",   "only",  "other",  "over",  "should", "some",   "such", "than",
+        "that",  "that's", "their", "them",   "then",  "there",  "these",  "they", "this",
+        "those", "until",  "very",  "want",   "well",  "were",   "what",   "when", "where",
+        "which", "while",  "will",  "with",   "would", "you'll", "you're", "your", NULL};
+    const char *word;
+    size_t len = word_at(line, at, &word);
+    trim(&word, &len);
+    if (len > 2 && !memcmp(word + len - 2, "'s", 2))
+        len -= 2;
+    if (len < 4 || len > WORD_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        ret_lower[i] = (char)((unsigned char)word[i] < 0x80 ? ulm_to_lower((unsigned char)word[i])
+                                                            : (unsigned char)word[i]);
+    *ret_len = len;
+    return !is_one_of(glue, ret_lower, len);
+}
+
+static bool repeats_content(const struct ulm_guard *guard, const struct ulm_line *line, unsigned at)
+{
+    char lower[WORD_MAX], other[WORD_MAX];
+    size_t len, other_len;
+    if (!content_word(line, at, lower, &len) || ulm_words_has(&guard->twice, lower, len))
+        return false;
+    for (unsigned i = 0; i < at; i++) {
+        if (content_word(line, i, other, &other_len) && other_len == len &&
+            !memcmp(other, lower, len))
+            return true;
+    }
+    return false;
+}
+
+bool ulm_guard_grounded(const struct ulm_guard *guard, const struct ulm_line *line)
+{
+    char lower[WORD_MAX];
+    size_t len;
+    for (unsigned i = 0; i < line->words; i++) {
+        if (content_word(line, i, lower, &len) && ulm_words_has(&guard->said, lower, len))
+            return true;
+    }
+    return false;
+}
+
+/* Word `at` of the line would be the second in a row, or end the second run of three words, or say
+ * the same thing again. */
+static bool repeats(const struct ulm_guard *guard, const struct ulm_line *line, unsigned at)
 {
     const char *word[3];
     size_t len[3];
     if (at == 0)
         return false;
-    word[2] = NULL;
     len[2] = word_at(line, at, &word[2]);
     trim(&word[2], &len[2]);
-    if (same_word(line, at - 1, word[2], len[2]))
+    if (same_word(line, at - 1, word[2], len[2]) || repeats_content(guard, line, at))
         return true;
-    if (at < 3)
-        return false;
-    for (unsigned k = 0; k < 2; k++) {
+    for (unsigned k = 0; at >= 3 && k < 2; k++) {
         len[k] = word_at(line, at - 2 + k, &word[k]);
         trim(&word[k], &len[k]);
     }
@@ -257,6 +311,42 @@ static bool repeats(const struct ulm_line *line, unsigned at)
         if (same_word(line, i, word[0], len[0]) && same_word(line, i + 1, word[1], len[1]) &&
             same_word(line, i + 2, word[2], len[2]))
             return true;
+    }
+    return false;
+}
+
+/* One of the two begins with the other. */
+static bool agree(const char *name, const char *word, size_t len)
+{
+    size_t n = strlen(name);
+    return !memcmp(name, word, n < len ? n : len);
+}
+
+/* "a" before a vowel and "an" before a consonant, as far as letters tell it. The word may still be
+ * growing. */
+static bool article_fails(const struct ulm_line *line, unsigned at)
+{
+    static const char *const spoken_as_consonant[] = {"eu", "one", "once", "ewe", NULL};
+    static const char *const silent_h[] = {"hour", "honest", "honor", "honour", "heir", NULL};
+    const char *word;
+    size_t len = word_at(line, at, &word);
+    trim(&word, &len);
+    if (at == 0 || !len || (unsigned char)*word >= 0x80 || !ulm_is_letter((unsigned char)*word) ||
+        ulm_is_upper((unsigned char)*word))
+        return false;
+    if (same_word(line, at - 1, "a", 1) && strchr("aeio", *word)) {
+        for (size_t i = 0; spoken_as_consonant[i]; i++) {
+            if (agree(spoken_as_consonant[i], word, len))
+                return false;
+        }
+        return true;
+    }
+    if (same_word(line, at - 1, "an", 2) && !strchr("aeiou", *word)) {
+        for (size_t i = 0; silent_h[i]; i++) {
+            if (agree(silent_h[i], word, len))
+                return false;
+        }
+        return true;
     }
     return false;
 }
@@ -291,13 +381,19 @@ static bool opens_badly(const struct ulm_line *line, unsigned at)
     return same_word(line, 0, "of", 2) && len == 6 && !memcmp(lower, "course", 6);
 }
 
-static bool starts_sentence(const struct ulm_line *line, unsigned at)
+/* What a word at this place may be. */
+static struct place place_of(const struct ulm_guard *guard, const struct ulm_line *line,
+                             unsigned at)
 {
+    struct place place = {.guard = guard, .starts_sentence = at == 0};
     const char *before;
-    if (at == 0)
-        return true;
-    size_t len = word_at(line, at - 1, &before);
-    return len && strchr(".!?", before[len - 1]);
+    size_t len = at ? word_at(line, at - 1, &before) : 0;
+    if (!len)
+        return place;
+    place.starts_sentence = strchr(".!?", before[len - 1]) != NULL;
+    place.after_name =
+        at > 1 && *before >= 'A' && *before <= 'Z' && len > 1 && !place.starts_sentence;
+    return place;
 }
 
 /* Whether the last word of the line is whole and stands well behind those before it. */
@@ -306,8 +402,9 @@ static bool last_word_fits(const struct ulm_guard *guard, const struct ulm_line 
     unsigned at = line->words - 1u;
     const char *word;
     size_t len = word_at(line, at, &word);
-    const struct place place = {guard, starts_sentence(line, at)};
-    return word_fits(&place, word, len, true) && !repeats(line, at) && !opens_badly(line, at);
+    const struct place place = place_of(guard, line, at);
+    return word_fits(&place, word, len, true) && !repeats(guard, line, at) &&
+           !opens_badly(line, at);
 }
 
 /* --- the questions --- */
@@ -361,10 +458,11 @@ bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line
     unsigned at = next.words - 1u;
     const char *word;
     size_t n = word_at(&next, at, &word);
-    const struct place place = {guard, starts_sentence(&next, at)};
-    if (!word_fits(&place, word, n, false))
+    const struct place place = place_of(guard, &next, at);
+    if (!word_fits(&place, word, n, false) || article_fails(&next, at))
         return false;
     /* A piece that is a whole word already is no good when that word is not: it would have to
      * grow into something else. */
-    return !word_fits(&place, word, n, true) || (!repeats(&next, at) && !opens_badly(&next, at));
+    return !word_fits(&place, word, n, true) ||
+           (!repeats(guard, &next, at) && !opens_badly(&next, at));
 }

@@ -5,8 +5,10 @@
  *
  * - no polarity, refusal or claim as the first words ("Yes", "I can't", "I've");
  * - digits, number words and capitalised names only out of the request, its facts or its history
- *   (the first word and "I" are exempt from the rule on capitals, not from the one on numbers);
- * - no markup, no word twice in a row, no three words a second time;
+ *   (the first word and "I" are exempt from the rule on capitals, not from the one on numbers); a
+ *   common word of the request gets no capital inside a sentence;
+ * - no markup, no word twice in a row, no three words a second time, no word of content twice
+ *   unless the request repeats it; "a" and "an" as the next word's first letter wants them;
  * - where the model file has a lexicon: a word is finished only as a word of the request or of the
  *   lexicon, and what is begun must be the beginning of one.
  *
@@ -38,6 +40,7 @@ struct ulm_line {
 struct ulm_guard {
     struct ulm_words lexicon; /* of the model file; empty = none */
     struct ulm_words said;    /* of the request: every form that may be used */
+    struct ulm_words twice;   /* those of them that the request itself repeats; small letters */
     bool on;
 };
 
@@ -51,6 +54,9 @@ bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line
                       size_t len);
 /* Whether the line may end, or go on with a new word: its last word is whole. */
 bool ulm_guard_whole(const struct ulm_guard *guard, const struct ulm_line *line);
+
+/* Whether the line takes up a word of content out of the request. */
+bool ulm_guard_grounded(const struct ulm_guard *guard, const struct ulm_line *line);
 
 /* Appends a piece that was allowed. */
 void ulm_line_add(struct ulm_line *line, const char *piece, size_t len);

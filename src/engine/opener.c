@@ -2,7 +2,9 @@
 /*
  * The opener policy. A token is chosen among those the rules leave; a word leaves when the next
  * token opens another or the opener ends, so no word is ever cut. The opener ends where the model
- * ends it (never before min_words), or where one word more than max_words would begin.
+ * ends it (never before min_words), or where one word more than max_words would begin. As long as
+ * the guard has nothing against the model's own choice this is plain greedy decoding (or sampling);
+ * at its first objection the rest of the opener is searched for, see search_on.
  */
 #include <errno.h>
 #include <math.h>
@@ -13,11 +15,19 @@
 #define LOOK_FIRST 64u /* tokens by probability that nearly always hold an allowed one */
 #define LOOK_NEXT  1024u
 
+#define SEARCH_WIDTH 4u /* hypotheses when the guard stopped the greedy choice */
+
 /* --- which tokens may follow --- */
 
 static bool is_end(const struct ulm_decoder *d, int32_t id)
 {
     return id == ulm_chat_end(d->chat) || id == ulm_tokenizer_eos(d->tokenizer);
+}
+
+static bool opens_word(const struct ulm_decoder *d, int32_t id)
+{
+    size_t len;
+    return *ulm_tokenizer_piece(d->tokenizer, id, &len) == ' ';
 }
 
 /* Whether the token may follow, and whether it ends the opener. */
@@ -53,24 +63,17 @@ size_t ulm_opener_choices(struct ulm_decoder *d, const struct ulm_line *line,
             bool end;
             if (may_follow(d, line, options, id, &end))
                 choices[found++] = (struct ulm_choice){id, end, logits[id] - sum};
-            else
-                *ret_changed |= i == 0;
+            else if (i == 0)
+                *ret_changed = !is_end(d, id) || line->words >= options->min_words;
         }
         seen = n;
     }
     return found;
 }
 
-/* --- one hypothesis, word by word --- */
+/* --- word by word --- */
 
-struct speech {
-    struct ulm_line line;
-    unsigned said; /* words that have left */
-    double logp;
-    unsigned tokens; /* chosen, the end included */
-};
-
-static void say_words(struct speech *speech, unsigned up_to, bool hold,
+static void say_words(struct ulm_speech *speech, unsigned up_to, bool hold,
                       const struct ulm_watch *watch)
 {
     for (; !hold && speech->said < up_to; speech->said++) {
@@ -83,12 +86,6 @@ static void say_words(struct speech *speech, unsigned up_to, bool hold,
     }
 }
 
-static void count(struct speech *speech, const struct ulm_choice *choice)
-{
-    speech->logp += (double)choice->logp;
-    speech->tokens++;
-}
-
 static struct ulm_choice pick(struct ulm_decoder *d, struct ulm_sampler *sampler,
                               const struct ulm_choice *choices, size_t n)
 {
@@ -98,49 +95,72 @@ static struct ulm_choice pick(struct ulm_decoder *d, struct ulm_sampler *sampler
     return choices[ulm_sampler_draw(sampler, d->logits, ids, n)];
 }
 
-/* Greedy or sampled. 0, ULM_STOPPED. */
+/* A point to come back to: the beginning of the word at hand. */
+struct mark {
+    struct ulm_speech speech;
+    unsigned at; /* tokens of the slot before it */
+};
+
+/* The model went where the guard does not follow. Bending its last token would make another word
+ * of the one it had begun, so the word is begun anew and the rest is searched for: beginnings that
+ * the model liked a little less, but that lead somewhere. */
+static int search_on(struct ulm_decoder *d, struct ulm_slot *slot, const struct mark *mark,
+                     const struct ulm_opener_options *options, const struct ulm_watch *watch,
+                     struct ulm_speech *ret)
+{
+    if (slot->n != mark->at) {
+        slot->n = mark->at - 1;
+        ulm_kv_truncate(slot->kv, slot->n);
+        if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
+            return -ENOBUFS;
+    }
+    return ulm_beam_search(d, slot, options, SEARCH_WIDTH, &mark->speech, watch, ret);
+}
+
+/* Greedy or sampled; without its last words said. 0, ULM_STOPPED, -ENOMEM. */
 static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
                  const struct ulm_opener_options *options, const struct ulm_watch *watch,
-                 struct ulm_outcome *outcome)
+                 struct ulm_speech *speech, unsigned *ret_hits)
 {
-    struct speech speech = {.line = {.cap = ULM_OPENER_MAX}};
     struct ulm_sampler sampler;
     ulm_sampler_init(&sampler, options->temperature, options->top_p, options->seed);
-    size_t wanted = options->temperature > 0 ? LOOK_FIRST : 1;
+    bool greedy = options->temperature <= 0;
+    struct mark mark = {*speech, slot->n};
     /* A word of the request may take many tokens; a text without spaces must end some time. */
     unsigned budget = 6 * options->max_words + 8;
-    bool ended = false;
-    while (!ended && speech.tokens < budget) {
+    while (speech->tokens < budget) {
         struct ulm_choice choices[LOOK_FIRST];
         bool changed;
-        size_t n =
-            ulm_opener_choices(d, &speech.line, options, d->logits, choices, wanted, &changed);
-        outcome->guard_hits += changed;
+        size_t n = ulm_opener_choices(d, &speech->line, options, d->logits, choices,
+                                      greedy ? 1 : LOOK_FIRST, &changed);
+        *ret_hits += changed;
+        if (ulm_guard_whole(&d->guard, &speech->line) && opens_word(d, d->ranks[0]))
+            mark = (struct mark){*speech, slot->n};
+        if (changed && greedy && options->guard)
+            return search_on(d, slot, &mark, options, watch, speech);
         if (!n)
             break;
         struct ulm_choice choice = pick(d, &sampler, choices, n);
-        if (is_end(d, choice.id) || !choice.end)
-            count(&speech, &choice);
-        ended = choice.end;
-        if (ended)
-            break;
+        if (!choice.end || is_end(d, choice.id)) {
+            speech->logp += (double)choice.logp;
+            speech->tokens++;
+        }
+        if (choice.end)
+            return 0;
         size_t len;
         const char *piece = ulm_tokenizer_piece(d->tokenizer, choice.id, &len);
-        if (*piece == ' ')
-            say_words(&speech, speech.line.words, options->hold, watch);
-        ulm_line_add(&speech.line, piece, len);
+        if (*piece == ' ') {
+            say_words(speech, speech->line.words, options->hold, watch);
+            mark = (struct mark){*speech, slot->n};
+        }
+        ulm_line_add(&speech->line, piece, len);
         if (watch->stop(watch->data))
             return ULM_STOPPED;
         if (!ulm_decoder_step(d, slot, choice.id))
             break;
     }
-    if (!ended && !ulm_guard_whole(&d->guard, &speech.line))
-        ulm_line_drop_word(&speech.line);
-    say_words(&speech, speech.line.words, options->hold, watch);
-    memcpy(outcome->text, speech.line.text, speech.line.len + 1u);
-    outcome->words = speech.line.words;
-    outcome->generated_tokens = speech.tokens;
-    outcome->confidence = speech.tokens ? speech.logp / speech.tokens : 0;
+    if (!ulm_guard_whole(&d->guard, &speech->line))
+        ulm_line_drop_word(&speech->line);
     return 0;
 }
 
@@ -165,10 +185,18 @@ int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
         return -EDOM;
     if (watch->ready)
         watch->ready(watch->data);
-    r = options->beam > 1 ? ulm_beam_search(d, slot, options, watch, &outcome)
-                          : speak(d, slot, options, watch, &outcome);
+    struct ulm_speech speech = {.line = {.cap = ULM_OPENER_MAX}};
+    bool hold = options->hold || options->beam > 1;
+    r = options->beam > 1
+            ? ulm_beam_search(d, slot, options, options->beam, &speech, watch, &speech)
+            : speak(d, slot, options, watch, &speech, &outcome.guard_hits);
     if (r != 0)
         return r;
+    say_words(&speech, speech.line.words, hold, watch);
+    memcpy(outcome.text, speech.line.text, speech.line.len + 1u);
+    outcome.words = speech.line.words;
+    outcome.generated_tokens = speech.tokens;
+    outcome.confidence = speech.tokens ? speech.logp / speech.tokens : 0;
     if (!isfinite(outcome.confidence))
         return -EDOM;
     *ret = outcome;

@@ -58,6 +58,8 @@ static int add_form(struct ulm_words *said, const char *word, size_t len, enum f
     char out[4 * WORD_MAX];
     size_t n = 0;
     bool first = true;
+    if (len > WORD_MAX)
+        return 0;
     for (size_t i = 0; i < len;) {
         uint32_t code;
         int used = ulm_utf8_decode(word + i, len - i, &code);
@@ -73,30 +75,50 @@ static int add_form(struct ulm_words *said, const char *word, size_t len, enum f
     return ulm_words_add(said, out, n);
 }
 
-static int add_forms(struct ulm_words *said, const char *word, size_t len)
+/* Common words that are as often a language, a country, a month or a person. */
+static bool is_also_name(const char *word, size_t len)
 {
+    static const char *const names[] = {"polish", "turkey", "china", "march", "may",  "august",
+                                        "mark",   "rose",   "grace", "jack",  "bill", "frank"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (same(names[i], word, len))
+            return true;
+    }
+    return false;
+}
+
+/* A common word keeps its small letters inside a sentence; of another, that may be a name, the
+ * capital is likely what is wanted. */
+static int add_forms(struct ulm_guard *guard, const char *word, size_t len)
+{
+    struct ulm_words *said = &guard->said;
     if (!len || len > WORD_MAX)
         return 0;
     int r = ulm_words_add(said, word, len);
-    for (enum form form = FORM_LOWER; r == 0 && form <= FORM_UPPER; form++)
-        r = add_form(said, word, len, form);
-    return r;
+    if (r == 0)
+        r = add_form(said, word, len, FORM_LOWER);
+    const struct ulm_words_entry *lower = &said->entries[said->n - 1];
+    bool common = ulm_words_has(&guard->lexicon, said->bytes + lower->at, lower->len) &&
+                  !is_also_name(said->bytes + lower->at, lower->len);
+    if (r == 0 && !common)
+        r = add_form(said, word, len, FORM_TITLE);
+    return r < 0 || common || len > 4 ? r : add_form(said, word, len, FORM_UPPER);
 }
 
-static int add_number(struct ulm_words *said, int value)
+static int add_number(struct ulm_guard *guard, int value)
 {
     char digits[16];
     int r = 0;
     snprintf(digits, sizeof digits, "%d", value);
     if (value < 20)
-        r = add_forms(said, small_numbers[value], strlen(small_numbers[value]));
+        r = add_forms(guard, small_numbers[value], strlen(small_numbers[value]));
     else if (value < 100 && value % 10 == 0)
-        r = add_forms(said, tens[value / 10 - 2], strlen(tens[value / 10 - 2]));
-    return r < 0 || value > 100 ? r : add_forms(said, digits, strlen(digits));
+        r = add_forms(guard, tens[value / 10 - 2], strlen(tens[value / 10 - 2]));
+    return r < 0 || value > 100 ? r : add_forms(guard, digits, strlen(digits));
 }
 
 /* "ten" may come back as "10", and "10" as "ten". */
-static int add_equal_number(struct ulm_words *said, const char *word, size_t len)
+static int add_equal_number(struct ulm_guard *guard, const char *word, size_t len)
 {
     char lower[WORD_MAX];
     if (!len || len >= sizeof lower)
@@ -112,7 +134,7 @@ static int add_equal_number(struct ulm_words *said, const char *word, size_t len
         if (!*end && lower[0] >= '0' && lower[0] <= '9' && number <= 100)
             value = (int)number;
     }
-    return value < 0 ? 0 : add_number(said, value);
+    return value < 0 ? 0 : add_number(guard, value);
 }
 
 enum kind {
@@ -152,7 +174,7 @@ static size_t run_of(const char *p, size_t len, enum kind kind)
 
 /* Parts of one chunk between spaces: "7:30am" gives "7:30" and "am", "well-known" both its words.
  */
-static int add_parts(struct ulm_words *said, const char *chunk, size_t len)
+static int add_parts(struct ulm_guard *guard, const char *chunk, size_t len)
 {
     int r = 0;
     size_t used;
@@ -171,11 +193,13 @@ static int add_parts(struct ulm_words *said, const char *chunk, size_t len)
         }
         while (n && part[n - 1] == '\'')
             n--;
-        r = add_forms(said, part, n);
+        r = add_forms(guard, part, n);
+        if (r == 0 && kind == KIND_LETTER)
+            r = add_form(&guard->twice, part, n, FORM_LOWER);
         if (r == 0)
-            r = add_equal_number(said, part, n);
+            r = add_equal_number(guard, part, n);
         if (r == 0 && n > 2 && !memcmp(part + n - 2, "'s", 2))
-            r = add_forms(said, part, n - 2);
+            r = add_forms(guard, part, n - 2);
     }
     return r;
 }
@@ -185,7 +209,7 @@ static bool is_outer(char c)
     return c && strchr(",;:.!?()[]{}<>\"'`*_~|", c);
 }
 
-static int add_text(struct ulm_words *said, const char *text)
+static int add_text(struct ulm_guard *guard, const char *text)
 {
     int r = 0;
     while (r == 0 && *text) {
@@ -195,7 +219,7 @@ static int add_text(struct ulm_words *said, const char *text)
         text += n + (text[n] != '\0');
         /* "e.g." and "Inc." may keep their stop. */
         if (len > 2 && chunk[len - 1] == '.' && memchr(chunk, '.', len - 1))
-            r = add_forms(said, chunk, len);
+            r = add_forms(guard, chunk, len);
         while (len && is_outer(*chunk)) {
             chunk++;
             len--;
@@ -203,9 +227,9 @@ static int add_text(struct ulm_words *said, const char *text)
         while (len && is_outer(chunk[len - 1]))
             len--;
         if (r == 0)
-            r = add_forms(said, chunk, len);
+            r = add_forms(guard, chunk, len);
         if (r == 0)
-            r = add_parts(said, chunk, len);
+            r = add_parts(guard, chunk, len);
     }
     return r;
 }
@@ -215,16 +239,18 @@ int ulm_guard_prepare(struct ulm_guard *guard, bool on, const struct ulm_prompt 
 {
     guard->on = on;
     ulm_words_clear(&guard->said);
+    ulm_words_clear(&guard->twice);
     if (!on)
         return 0;
-    int r = add_text(&guard->said, prompt->text);
+    int r = add_text(guard, prompt->text);
     for (size_t i = 0; r == 0 && i < prompt->n_facts; i++)
-        r = add_text(&guard->said, prompt->facts[i]);
+        r = add_text(guard, prompt->facts[i]);
     for (size_t i = 0; r == 0 && i < prompt->n_history; i++)
-        r = add_text(&guard->said, prompt->history[i].content);
+        r = add_text(guard, prompt->history[i].content);
     if (r == 0 && opener)
-        r = add_text(&guard->said, opener);
+        r = add_text(guard, opener);
     ulm_words_seal(&guard->said);
+    ulm_words_seal_doubles(&guard->twice);
     return r;
 }
 
@@ -232,4 +258,5 @@ void ulm_guard_deinit(struct ulm_guard *guard)
 {
     ulm_words_deinit(&guard->lexicon);
     ulm_words_deinit(&guard->said);
+    ulm_words_deinit(&guard->twice);
 }

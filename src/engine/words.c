@@ -59,17 +59,32 @@ static int compare_entries(const void *x, const void *y, void *arg)
     return compare(bytes + a->at, a->len, bytes + b->at, b->len);
 }
 
-void ulm_words_seal(struct ulm_words *words)
+/* Sorts, and keeps of each word that was added `least` times or more one. */
+static void seal(struct ulm_words *words, size_t least)
 {
-    if (!words->n)
-        return;
-    qsort_r(words->entries, words->n, sizeof *words->entries, compare_entries, words->bytes);
-    size_t kept = 1;
-    for (size_t i = 1; i < words->n; i++) {
-        if (compare_entries(&words->entries[i], &words->entries[kept - 1], words->bytes))
+    size_t kept = 0, run = 0;
+    if (words->n)
+        qsort_r(words->entries, words->n, sizeof *words->entries, compare_entries, words->bytes);
+    for (size_t i = 0; i < words->n; i++) {
+        run++;
+        if (i + 1 < words->n &&
+            !compare_entries(&words->entries[i], &words->entries[i + 1], words->bytes))
+            continue;
+        if (run >= least)
             words->entries[kept++] = words->entries[i];
+        run = 0;
     }
     words->n = kept;
+}
+
+void ulm_words_seal(struct ulm_words *words)
+{
+    seal(words, 1);
+}
+
+void ulm_words_seal_doubles(struct ulm_words *words)
+{
+    seal(words, 2);
 }
 
 /* The first word that does not come before text. */

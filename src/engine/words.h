@@ -22,6 +22,8 @@ void ulm_words_clear(struct ulm_words *words);
 int ulm_words_add(struct ulm_words *words, const char *text, size_t len); /* -ENOMEM */
 /* Sorts and drops doubles; only then may the set be asked. */
 void ulm_words_seal(struct ulm_words *words);
+/* The same, and only what was added more than once is kept. */
+void ulm_words_seal_doubles(struct ulm_words *words);
 
 bool ulm_words_has(const struct ulm_words *words, const char *text, size_t len);
 bool ulm_words_begins(const struct ulm_words *words, const char *prefix, size_t len);

@@ -124,6 +124,15 @@ START_TEST(test_guard)
     ck_assert_str_eq(said("the wayz", "The wayz to say", NULL), "The wayz to say");
     ck_assert_str_eq(said("x", "What I say is", NULL), "What I say is");
     ck_assert_str_eq(said("x", "The \"thing\" you say", NULL), "The \"thing\" you say");
+    /* "a" and "an"; a word of content twice; capitals of common words. */
+    ck_assert_str_ne(said("x", "What a it is then", safe), "What a it is then");
+    ck_assert_str_eq(said("one wolf", "What a wolf is to say", NULL), "What a wolf is to say");
+    ck_assert_str_ne(said("x", "Think what you think is", safe), "Think what you think is");
+    ck_assert_str_eq(said("do i think or think", "Think what you think is", NULL),
+                     "Think what you think is");
+    ck_assert_str_ne(said("the way", "Say what the Way is", safe), "Say what the Way is");
+    ck_assert_str_eq(said("the hanseatic way", "Say what the Hanseatic Way is", NULL),
+                     "Say what the Hanseatic Way is");
     /* Half of a figure is another figure; more of it too. */
     ck_assert_str_ne(said("at 7:30", "The way to 7", safe), "The way to 7");
     ck_assert_str_ne(said("at 7", "The way to 75", safe), "The way to 75");
@@ -180,6 +189,30 @@ START_TEST(test_beam)
     ck_assert_str_eq(outcome.text, "The way to say it");
     ck_assert_str_eq(words, "");
     ck_assert_uint_eq(outcome.words, 5);
+    decoder = ulm_decoder_free(decoder);
+}
+END_TEST
+
+/* The guard's objection inside a word leads back to its beginning; what has left stays. */
+START_TEST(test_search_on)
+{
+    struct ulm_outcome outcome;
+    open_decoder(NULL);
+    const struct fake_reply replies[] = {{"The way to thinq it", 10, false},
+                                         {"The way to say it", 9, false},
+                                         {"What you think is that", 9.9f, false}};
+    fake_reset(replies, 3);
+    ck_assert_int_eq(ask("x", &plain, &outcome), 0);
+    ck_assert_str_eq(outcome.text, "The way to say it");
+    ck_assert_str_eq(words, "The| way| to| say| it|");
+    ck_assert_uint_eq(outcome.guard_hits, 1);
+    /* Nothing had left: the whole opener is open. */
+    const struct fake_reply first[] = {{"Thinqs to say it", 10, false},
+                                       {"What you think is that", 9, false}};
+    fake_reset(first, 2);
+    ck_assert_int_eq(ask("x", &plain, &outcome), 0);
+    ck_assert_str_eq(outcome.text, "What you think is that");
+    ck_assert_str_eq(words, "What| you| think| is| that|");
     decoder = ulm_decoder_free(decoder);
 }
 END_TEST
@@ -320,5 +353,5 @@ START_TEST(test_broken_numbers)
 END_TEST
 
 UNIT_MAIN("opener", test_words, test_length, test_guard, test_facts_and_history_count_as_said,
-          test_form_without_guard, test_beam, test_sampling, test_reuse, test_stop,
+          test_form_without_guard, test_beam, test_search_on, test_sampling, test_reuse, test_stop,
           test_long_prompt, test_finish, test_broken_numbers)
