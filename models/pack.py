@@ -27,8 +27,8 @@ MIX = [
      "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
     {"file": "main.npz", "until": 0.7, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
      "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
-    {"file": "late.npz", "until": 1.0, "authored": 5, "distilled": 2, "template": 70000, "question": 10000, "prefix": 500,
-     "copy": 40000, "prose": 0, "swap": 0.1, "cap": 4},
+    {"file": "late.npz", "until": 1.0, "authored": 2, "distilled": 2, "template": 90000, "question": 60000, "prefix": 1000,
+     "copy": 40000, "prose": 0, "swap": 0.35, "cap": 20},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
