@@ -47,9 +47,9 @@ int ulm_core_new(const struct ulm_core_config *config, struct ulm_engine *engine
 /* Ends what is open without events. NULL is allowed. Returns NULL. */
 struct ulm_core *ulm_core_free(struct ulm_core *core);
 
-/* A reload: open requests go on under the values they began with where those were copied; texts
- * are the new ones. Where cloud is another than before, this call gives up the transfers of the
- * old one (a request without cloud text yet asks the new one), so free the old one after it. */
+/* A reload: open requests go on under the values they began with, and with the transfers they
+ * have; texts of the configuration, and what is asked from now on, are the new ones. So the old
+ * cloud stays until those requests have ended, the old total_ms from now at the latest. */
 void ulm_core_configure(struct ulm_core *core, const struct ulm_core_config *config,
                         struct ulm_cloud *cloud);
 

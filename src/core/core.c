@@ -194,13 +194,9 @@ struct ulm_core *ulm_core_free(struct ulm_core *core)
 void ulm_core_configure(struct ulm_core *core, const struct ulm_core_config *config,
                         struct ulm_cloud *cloud)
 {
-    bool changed = core->cloud != cloud;
     core->config = *config;
     core->cloud = cloud;
     ulm_history_limit(&core->history, config->max_sessions, config->session_turns);
-    for (struct ulm_session *s = core->sessions; s && changed; s = s->next)
-        ulm_session_change_cloud(s);
-    ulm_core_reap(core);
 }
 
 /* ---- entries ---- */

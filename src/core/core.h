@@ -116,8 +116,6 @@ void ulm_session_engine_result(struct ulm_session *session, const struct ulm_res
 void ulm_session_played(struct ulm_session *session, unsigned words);
 /* Ends it at once: as cancelled or superseded, or, with its sink NULL, without a word. */
 void ulm_session_stop(struct ulm_session *session, enum ulm_reason reason);
-/* The cloud it was asking is given up; core->cloud is the new one. */
-void ulm_session_change_cloud(struct ulm_session *session);
 int64_t ulm_session_deadline(const struct ulm_session *session);
 void ulm_session_tick(struct ulm_session *session);
 

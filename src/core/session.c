@@ -45,9 +45,7 @@ static void session_enter(struct ulm_session *s, enum ulm_state state)
 {
     static const char *const names[] = {"queued",    "opening",   "opened", "awaiting",
                                         "streaming", "finishing", "ended"};
-    /* Only a change of the cloud leads back: a question without an answer yet is put again. */
-    assert(s->state != ULM_STATE_ENDED);
-    assert(state >= s->state || state == ULM_STATE_AWAITING);
+    assert(state > s->state);
     ulm_log_request(ULM_LOG_DEBUG, s->ticket, "%s -> %s", names[s->state], names[state]);
     s->state = state;
     if (state == ULM_STATE_ENDED)
@@ -196,7 +194,8 @@ static void on_opened(struct ulm_session *s, const struct ulm_result *result)
 static void close_locally(struct ulm_session *s)
 {
     /* Without any cloud to wait for, a whole sentence is the answer. */
-    bool enough = !s->core->cloud && ulm_stitch_sentence_ends(ulm_buf_str(&s->answer));
+    bool enough =
+        !s->core->cloud && s->sent_us < 0 && ulm_stitch_sentence_ends(ulm_buf_str(&s->answer));
     if (!enough && ulm_voice_close(s, s->core->config.local_close) < 0)
         session_fail(s);
     else
@@ -206,7 +205,7 @@ static void close_locally(struct ulm_session *s)
 static void go_local(struct ulm_session *s)
 {
     give_up_cloud(s);
-    if (s->core->cloud)
+    if (s->core->cloud || s->sent_us >= 0)
         ulm_voice_notice(s, ULM_NOTICE_OFFLINE);
     session_enter(s, ULM_STATE_FINISHING);
     bool open = s->opener.len > 0 && !s->neutral && !ulm_stitch_sentence_ends(s->opener.data);
@@ -254,7 +253,7 @@ void ulm_session_engine_result(struct ulm_session *s, const struct ulm_result *r
         on_finished(s, result);
         break;
     case ULM_RESULT_FAILED:
-        ulm_log_request(ULM_LOG_WARNING, s->ticket, "engine: %s", result->text);
+        /* Its text is for the log of whoever dispatches the results. */
         s->engine_open = false;
         if (s->state == ULM_STATE_FINISHING)
             close_locally(s);
@@ -504,7 +503,7 @@ static void expire(struct ulm_session *s, bool total)
     } else {
         /* No time is left to finish the sentence in. */
         give_up_engine(s);
-        if (s->core->cloud && s->state == ULM_STATE_AWAITING)
+        if (s->state == ULM_STATE_AWAITING)
             ulm_voice_notice(s, ULM_NOTICE_OFFLINE);
         close_locally(s);
     }
@@ -567,20 +566,4 @@ void ulm_session_played(struct ulm_session *s, unsigned words)
 void ulm_session_stop(struct ulm_session *s, enum ulm_reason reason)
 {
     session_end(s, reason);
-}
-
-void ulm_session_change_cloud(struct ulm_session *s)
-{
-    if (is_late(s) || !s->transfer)
-        return;
-    give_up_cloud(s);
-    if (ulm_session_has_cloud_text(s)) {
-        session_end(s, ULM_REASON_TRUNCATED);
-        return;
-    }
-    s->began = s->tagged = s->refusal = s->judged = false;
-    s->last_text_us = s->held_us = -1;
-    ulm_verdict_init(&s->verdict);
-    s->stitch = (struct ulm_stitch){0};
-    ask_cloud(s);
 }
