@@ -3,14 +3,68 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
+
+/* Four lanes that every CPU has: the same sum everywhere, whichever kernels run. */
+typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t ivec4 __attribute__((vector_size(16)));
+
+static vec4 load4(const float *x)
+{
+    vec4 v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static vec4 larger4(vec4 a, vec4 b)
+{
+    ivec4 mask = a > b;
+    return (vec4)(((ivec4)a & mask) | ((ivec4)b & ~mask));
+}
+
+/* e^x for x <= 0, within 3e-7; as kernels_float.h has it. */
+static vec4 exp4(vec4 x)
+{
+    const vec4 magic = {12582912.0f, 12582912.0f, 12582912.0f, 12582912.0f}; /* 1.5 * 2^23 */
+    const vec4 least = {-87.0f, -87.0f, -87.0f, -87.0f};
+    ivec4 below = x < least; /* not for a NaN, which has to come out again */
+    x = (vec4)(((ivec4)least & below) | ((ivec4)x & ~below));
+    vec4 n = x * 1.44269504f + magic - magic; /* to the nearest whole number */
+    vec4 r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec4 p = (((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r +
+                4.1665795894e-2f) *
+                   r +
+               1.6666665459e-1f) *
+                  r +
+              5.0000001201e-1f) *
+                 r * r +
+             r + 1.0f;
+    ivec4 power = (__builtin_convertvector(n, ivec4) + 127) << 23;
+    return p * (vec4)power;
+}
 
 float ulm_log_sum(const float *logits, size_t n)
 {
+    size_t whole = n / 4 * 4;
     float top = logits[0];
-    for (size_t i = 1; i < n; i++)
+    if (whole > 0) {
+        vec4 most = load4(logits);
+        for (size_t i = 4; i < whole; i += 4)
+            most = larger4(load4(logits + i), most);
+        for (size_t k = 0; k < 4; k++)
+            top = most[k] > top ? most[k] : top;
+    }
+    for (size_t i = whole; i < n; i++)
         top = logits[i] > top ? logits[i] : top;
+    /* Short sums are added up in doubles, so that a large vocabulary loses nothing. */
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < whole;) {
+        vec4 part = {0};
+        for (size_t end = whole - i < 256 ? whole : i + 256; i < end; i += 4)
+            part += exp4(load4(logits + i) - top);
+        sum += (double)part[0] + (double)part[1] + (double)part[2] + (double)part[3];
+    }
+    for (size_t i = whole; i < n; i++)
         sum += (double)expf(logits[i] - top);
     return top + (float)log(sum);
 }
