@@ -83,14 +83,15 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *data, vo
     if (!watch) {
         watch = watch_new(multi, fd);
         if (!watch)
-            return -1;
+            return 0; /* an error would end the multi handle for good; so one transfer times out */
         (void)curl_multi_assign(multi->curl, fd, watch);
     }
     if (what != CURL_POLL_OUT)
         events |= UV_READABLE;
     if (what != CURL_POLL_IN)
         events |= UV_WRITABLE;
-    return uv_poll_start(&watch->poll, events, on_poll) < 0 ? -1 : 0;
+    (void)uv_poll_start(&watch->poll, events, on_poll);
+    return 0;
 }
 
 static void on_curl_timer_due(uv_timer_t *timer)

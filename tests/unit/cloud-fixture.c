@@ -26,6 +26,7 @@ static void on_open(void *data, enum ulm_cloud_mode mode, enum ulm_prompt_text p
 {
     static const char *const prompts[] = {"tagged", "plain", "answer"};
     struct record *record = data;
+    uv_stop(record->loop);
     note(record, "open %s %s; ", mode == ULM_CLOUD_PREFILL ? "prefill" : "instruct",
          prompts[prompt]);
     if (record->cancel_at_open)
@@ -45,6 +46,7 @@ static void on_refusal(void *data, int64_t now_us)
 static void on_text(void *data, const char *text, size_t len, int64_t now_us)
 {
     struct record *record = data;
+    uv_stop(record->loop);
     record->texts++;
     if (record->texts == record->cancel_at_text)
         record->transfer = ulm_transfer_cancel(record->transfer);
@@ -64,6 +66,7 @@ static void on_end(void *data, const struct ulm_cloud_end *end, int64_t now_us)
          end->detail[0] ? " " : "", end->detail);
     ck_assert(!record->ended);
     record->end = *end;
+    uv_stop(record->loop); /* or this turn of the loop waits for one more event */
     record->ended = true;
     record->transfer = NULL;
 }
@@ -120,6 +123,7 @@ void fixture_ask(struct fixture *f, struct record *record)
         .n_history = 2,
         .first_byte_by_us = (int64_t)(uv_hrtime() / 1000) + 5000000,
     };
+    record->loop = &f->loop;
     ck_assert_int_eq(ulm_cloud_start(f->cloud, &request, &handlers, record, &record->transfer), 0);
     ck_assert_str_eq(record->log, ""); /* never from inside start */
 }

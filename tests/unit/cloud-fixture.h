@@ -35,6 +35,7 @@ struct fixture {
 
 /* What one transfer said, for example "open instruct tagged; text Hello; end complete 200". */
 struct record {
+    uv_loop_t *loop; /* set by fixture_ask */
     char log[512];
     char text[70000];
     size_t len;
