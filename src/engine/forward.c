@@ -172,11 +172,8 @@ static void norm_row(void *arg, unsigned i)
     const struct ulm_model *model = runner->model;
     unsigned hidden = model->shape.hidden;
     float *x = runner->x + (size_t)i * hidden;
-    if (runner->adding) {
-        const float *delta = runner->delta + i * padded(hidden);
-        for (unsigned c = 0; c < hidden; c++)
-            x[c] += delta[c];
-    }
+    if (runner->adding)
+        model->kernels->add(x, runner->delta + i * padded(hidden), hidden);
     model->kernels->norm(x, runner->norm, hidden, model->shape.norm_eps,
                          runner->acts->x + (size_t)i * hidden);
     if (wants_quantised(runner))

@@ -81,6 +81,8 @@ struct ulm_kernels {
     ulm_matmul_fn *q8, *q4, *f16, *f32;
     /* Fills q, scale and the fixes of rows [first, last) from x. */
     void (*quantise)(struct ulm_acts *a, unsigned first, unsigned last);
+    /* x += delta */
+    void (*add)(float *x, const float *delta, unsigned n);
     /* out = x / sqrt(mean(x^2) + eps) * weight */
     void (*norm)(const float *x, const float *weight, unsigned n, float eps, float *out);
     /* gate = gate / (1 + exp(-gate)) * up */

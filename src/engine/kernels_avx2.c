@@ -36,6 +36,11 @@ static inline vec vec_round(vec v)
 {
     return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+static inline vec vec_rotate(vec x, vec t)
+{
+    vec turned = _mm256_mul_ps(_mm256_permute_ps(x, 0xb1), _mm256_movehdup_ps(t));
+    return _mm256_fmaddsub_ps(x, _mm256_moveldup_ps(t), turned);
+}
 static inline vec vec_power(vec n)
 {
     __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
@@ -247,6 +252,7 @@ const struct ulm_kernels ulm_kernels_avx2 = {
     .f16 = matmul_f16,
     .f32 = matmul_f32,
     .quantise = quantise,
+    .add = add,
     .norm = norm,
     .swiglu = swiglu,
     .rope = rope,

@@ -22,6 +22,11 @@ static inline vec vec_round(vec v)
 {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+static inline vec vec_rotate(vec x, vec t)
+{
+    vec turned = _mm512_mul_ps(_mm512_permute_ps(x, 0xb1), _mm512_movehdup_ps(t));
+    return _mm512_fmaddsub_ps(x, _mm512_moveldup_ps(t), turned);
+}
 static inline vec vec_power(vec n) { return _mm512_scalef_ps(_mm512_set1_ps(1), n); }
 static inline vec vec_load_half(const uint16_t *x)
 {
@@ -174,6 +179,7 @@ const struct ulm_kernels ulm_kernels_avx512 = {
     .f16 = matmul_f16,
     .f32 = matmul_f32,
     .quantise = quantise,
+    .add = add,
     .norm = norm,
     .swiglu = swiglu,
     .rope = rope,

@@ -10,6 +10,7 @@
  *   vec_all vec_add vec_mul vec_div vec_max, vec_fma(a, b, c) = a * b + c
  *   vec_sum vec_largest        across the lanes, in a fixed order
  *   vec_round                  to the nearest whole number
+ *   vec_rotate(x, t)           pairs (re, im) of x times pairs (cos, sin) of t
  *   vec_power                  2^n for whole n in -126..127
  *
  * It is a template, not an interface, so it has no include guard of its own use beyond this one.
@@ -91,15 +92,27 @@ static void swiglu(float *gate, const float *up, unsigned n)
                        n - i);
 }
 
-/* Compiles to shuffles by itself. */
+static void add(float *x, const float *delta, unsigned n)
+{
+    unsigned i = 0;
+    for (; i + ULM_LANES <= n; i += ULM_LANES)
+        vec_store(x + i, vec_add(vec_load(x + i), vec_load(delta + i)));
+    for (; i < n; i++)
+        x[i] += delta[i];
+}
+
 static void rope(float *x, unsigned heads, unsigned head_dim, const float *table)
 {
-    for (unsigned h = 0; h < heads; h++, x += head_dim)
-        for (unsigned i = 0; i < head_dim; i += 2) {
+    unsigned whole = head_dim / ULM_LANES * ULM_LANES;
+    for (unsigned h = 0; h < heads; h++, x += head_dim) {
+        for (unsigned i = 0; i < whole; i += ULM_LANES)
+            vec_store(x + i, vec_rotate(vec_load(x + i), vec_load(table + i)));
+        for (unsigned i = whole; i < head_dim; i += 2) {
             float re = x[i], im = x[i + 1];
             x[i] = re * table[i] - im * table[i + 1];
             x[i + 1] = re * table[i + 1] + im * table[i];
         }
+    }
 }
 
 /* `rows` activations against one group; half is a constant where this is inlined. */

@@ -23,6 +23,12 @@ static inline vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 static inline float vec_sum(vec v) { return vaddvq_f32(v); }
 static inline float vec_largest(vec v) { return vmaxvq_f32(v); }
 static inline vec vec_round(vec v) { return vrndnq_f32(v); }
+static inline vec vec_rotate(vec x, vec t)
+{
+    const float32x4_t sign = {-1, 1, -1, 1};
+    vec turned = vmulq_f32(vmulq_f32(vrev64q_f32(x), vtrn2q_f32(t, t)), sign);
+    return vfmaq_f32(turned, x, vtrn1q_f32(t, t));
+}
 static inline vec vec_power(vec n)
 {
     int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
@@ -275,6 +281,7 @@ const struct ulm_kernels ulm_kernels_neon = {
     .f16 = matmul_f16,
     .f32 = matmul_f32,
     .quantise = quantise,
+    .add = add,
     .norm = norm,
     .swiglu = swiglu,
     .rope = rope,

@@ -108,6 +108,12 @@ static void quantise(struct ulm_acts *a, unsigned first, unsigned last)
     }
 }
 
+static void add(float *x, const float *delta, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        x[i] += delta[i];
+}
+
 static void norm(const float *x, const float *weight, unsigned n, float eps, float *out)
 {
     float sum = 0;
@@ -192,6 +198,7 @@ const struct ulm_kernels ulm_kernels_scalar = {
     .f16 = matmul_f16,
     .f32 = matmul_f32,
     .quantise = quantise,
+    .add = add,
     .norm = norm,
     .swiglu = swiglu,
     .rope = rope,
