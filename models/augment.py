@@ -136,7 +136,8 @@ class Templates:
             return name[4:] if name.startswith("the ") else name
         return self.rng.choice(self.same[kind])
 
-    def one(self, widen):
+    def one(self, widen, best=None):
+        """A filled template; with `best` (a score of a request and an opener) its best opener, else any."""
         rng = self.rng
         row = rng.choice(self.rows)
         values = {}
@@ -148,7 +149,9 @@ class Templates:
                 values.update({k: rules[how] for k, how in kind[1].items()})
             else:
                 values.update(rng.choice(fillers))
-        return {"user": rng.choice(row["user"]).format(**values), "openers": [rng.choice(row["openers"]).format(**values)]}
+        user, openers = rng.choice(row["user"]).format(**values), [o.format(**values) for o in row["openers"]]
+        opener = max(openers, key=lambda o: best(user, o)) if best else rng.choice(openers)
+        return {"user": user, "openers": [opener]}
 
 
 def gerund(phrase):

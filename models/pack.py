@@ -27,8 +27,10 @@ MIX = [
      "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
     {"file": "main.npz", "until": 0.7, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
      "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
-    {"file": "late.npz", "until": 1.0, "authored": 2, "distilled": 2, "template": 90000, "question": 60000, "prefix": 1000,
+    {"file": "late.npz", "until": 0.9, "authored": 2, "distilled": 2, "template": 90000, "question": 60000, "prefix": 1000,
      "copy": 40000, "prose": 0, "swap": 0.35, "cap": 20},
+    {"file": "last.npz", "until": 1.0, "authored": 1, "distilled": 1, "template": 50000, "question": 15000, "prefix": 500,
+     "copy": 25000, "prose": 0, "swap": 0.25, "cap": 8, "plainest": True},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -41,6 +43,20 @@ def good(user, opener, context=""):
         return False
     said = user + " " + context
     return all(d in said for d in re.findall(r"\d+", opener)) and opener.isascii()
+
+
+def plainness(user, opener):
+    """How plainly an opener begins: greedy decoding does better with one usual way to begin than with a mixture of all."""
+    first = opener.lower().split()[0].strip(",'")
+    if first.endswith("ing") or first in ("to", "whether", "how"):
+        return 5
+    if first in ("the", "for", "your", "in", "i'm", "that", "this"):
+        return 4
+    if first in ("when", "if", "before", "with", "okay", "after", "you", "what", "once", "on", "at", "as"):
+        return 3
+    if first.split("'")[0] in user.lower().split():
+        return 2
+    return 1
 
 
 class Packer:
@@ -113,11 +129,15 @@ class Packer:
         for kind in ("authored", "distilled"):
             for _ in range(mix[kind]):
                 for r in self.written[kind]:
-                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0) for o in r["openers"]]
+                    openers = sorted(r["openers"], key=lambda o: -plainness(r["user"], o))
+                    if mix.get("plainest"):
+                        openers = openers[:1] if plainness(r["user"], openers[0]) > 1 else []
+                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0) for o in openers]
         for kind, cap in (("question", mix["cap"]), ("prefix", mix["cap"])):
             rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], cap)]
         rich = bool(self.pools.names and self.pools.verbs)  # a folder of one's own rows alone has nothing to draw from
-        for r in (self.templates.one(0.4 if rich else 0) for _ in range(mix["template"] if self.templates.rows else 0)):
+        plainest = plainness if mix.get("plainest") else None
+        for r in (self.templates.one(0.4 if rich else 0, plainest) for _ in range(mix["template"] if self.templates.rows else 0)):
             rows.append(self.from_row(r, r["openers"][0]))
         for r in (augment.copy_row(self.pools) for _ in range(mix["copy"] if rich else 0)):
             if self.rng.random() < 0.5:
@@ -134,7 +154,7 @@ def main():
     ap.add_argument("--out", required=True)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--limit", type=int, default=160, help="longest row in tokens")
-    ap.add_argument("--part", choices=["early", "main", "late"], help="make this one only, for the last phase of a run, say")
+    ap.add_argument("--part", choices=[m["file"][:-4] for m in MIX], help="make this one only, for the last phase of a run, say")
     ap.add_argument("--scale", type=float, default=1.0, help="rows of the sets that are sampled, as a share of the usual")
     args = ap.parse_args()
     os.makedirs(args.out, exist_ok=True)
