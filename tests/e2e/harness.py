@@ -302,6 +302,7 @@ class Daemon:
                if k not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
                             "LISTEN_PID", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY")
                and not k.startswith("ULMD_CLOUD_KEY")}
+        env["ULMD_DATADIR"] = os.path.join(ROOT, "conf")  # these texts, wherever the build is
         env.update(self.env)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -327,8 +328,9 @@ class Daemon:
         """Starts a daemon that is expected to exit by itself: (status, what it said)."""
         done = subprocess.run([*self.wrap, ULMD, "--config", self.config_path, *self.args],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=timeout or WAIT,
-                              env={**os.environ, **self.env}, check=False)
+                              stderr=subprocess.STDOUT, timeout=timeout or WAIT, check=False,
+                              env={**os.environ, "ULMD_DATADIR": os.path.join(ROOT, "conf"),
+                                   **self.env})
         return done.returncode, done.stdout.decode("utf-8", "replace")
 
     def client(self):
