@@ -27,6 +27,7 @@
 
 struct fixture {
     uv_loop_t loop;
+    uv_timer_t tick; /* ends a turn in which timers did all there was to do */
     struct http_server servers[2];
     struct ulm_endpoint_config endpoints[2];
     struct ulm_cloud_config config;
@@ -35,7 +36,6 @@ struct fixture {
 
 /* What one transfer said, for example "open instruct tagged; text Hello; end complete 200". */
 struct record {
-    uv_loop_t *loop; /* set by fixture_ask */
     char log[512];
     char text[70000];
     size_t len;
