@@ -34,7 +34,7 @@ struct ulm_engine_config {
 /* How an opener is chosen. All of it is per job, so that a reload needs no new engine. */
 struct ulm_opener_options {
     unsigned min_words, max_words; /* 1 <= min <= max <= ULM_WORDS_MAX */
-    bool guard;                    /* forbid what could turn out false, see docs/model.md */
+    bool guard;                    /* forbid what could turn out false, see engine/guard.h */
     unsigned beam;                 /* 1 = greedy or sampled, streamed word by word */
     double temperature;            /* 0 = greedy */
     double top_p;                  /* (0, 1] */
