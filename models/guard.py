@@ -54,9 +54,9 @@ class Guard:
         for m in NUMBER.finditer(new):
             if not self._in(self.numbers, m.group(), m.end() < len(new)):
                 return False
-        words = new.lower().split()
-        if piece[:1] == " ":
-            words = words[:-1] if piece.strip() else words
+        words = WORD.findall(new.lower())
+        if words and new[-1:].isalpha():
+            words.pop()  # not finished
         triples = list(zip(words, words[1:], words[2:]))
         return len(triples) == len(set(triples))
 
