@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/kernels.h"
 #include "engine/tokenizer.h"
 #include "tools/ulm.h"
 
@@ -39,6 +40,14 @@ static void print_text(const struct ulm_gguf *gguf, const char *key, const char 
     for (size_t i = 0; value[i] && i < 200; i++)
         putchar((unsigned char)value[i] < 0x20 || value[i] == 0x7F ? '?' : value[i]);
     putchar('\n');
+}
+
+/* What a model would run with here. */
+static void print_kernels(void)
+{
+    const struct ulm_kernels *kernels;
+    if (ulm_kernels_pick("auto", &kernels) == 0)
+        printf("%-14s %s\n", "kernels", kernels->name);
 }
 
 static void print_tensors(const struct ulm_gguf *gguf)
@@ -89,6 +98,7 @@ int ulm_cmd_info(int argc, char **argv)
         printf("%-14s %zu words\n", "lexicon", n);
     print_text(gguf, "ulm.system", "system text");
     print_tensors(gguf);
+    print_kernels();
     ulm_gguf_free(gguf);
     return ULM_EXIT_OK;
 }
