@@ -28,7 +28,8 @@ struct fake fake;
 void fake_reset(const struct fake_reply *replies, size_t n)
 {
     memset(fake.replies, 0, sizeof fake.replies);
-    memcpy(fake.replies, replies, n * sizeof *replies);
+    if (n)
+        memcpy(fake.replies, replies, n * sizeof *replies);
     atomic_store(&fake.forwards, 0);
     atomic_store(&fake.calls, 0);
     fake.hook = NULL;
