@@ -7,6 +7,7 @@
 #include <ulmd/limits.h>
 
 #include "cloud/dialect.h"
+#include "cloud/surrogate.h"
 #include "util/cjson.h"
 #include "util/json.h"
 #include "util/text.h"
@@ -57,8 +58,16 @@ static void added(struct ulm_stream *stream, size_t before, int r)
 
 void ulm_stream_text(struct ulm_stream *stream, const char *text)
 {
+    ULM_CLEANUP_BUF struct ulm_buf joined = ULM_BUF_INIT(ULM_SSE_EVENT_MAX);
     size_t before = stream->text.len;
-    int r = ulm_think_feed(&stream->think, text, strlen(text), &stream->text);
+    int r = 0;
+
+    if (text[0] != '\0' && (stream->marked || stream->half)) {
+        r = ulm_surrogates_join(text, stream->marked, &stream->half, &joined);
+        text = ulm_buf_str(&joined);
+    }
+    if (r == 0)
+        r = ulm_think_feed(&stream->think, text, strlen(text), &stream->text);
     added(stream, before, r);
 }
 
@@ -76,6 +85,9 @@ static void release_held(struct ulm_stream *stream)
 {
     size_t before = stream->text.len;
     int r = ulm_think_finish(&stream->think, &stream->text);
+    if (r == 0 && stream->half)
+        r = ulm_buf_add_str(&stream->text, "\xEF\xBF\xBD");
+    stream->half = 0;
     added(stream, before, r);
 }
 
@@ -167,6 +179,7 @@ static void read_event(struct ulm_stream *stream, const char *event, struct ulm_
         return;
     }
 
+    stream->marked = ulm_surrogates_mark(data->data, data->len) > 0;
     int r = ulm_json_check(data->data, data->len, ULM_JSON_DEPTH_MAX);
     if (r == -EILSEQ) {
         r = repair_utf8(data->data, data->len, &repaired);

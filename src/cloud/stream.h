@@ -31,6 +31,8 @@ struct ulm_stream {
     const struct ulm_dialect_table *dialect;
     struct ulm_sse sse; /* the one of the two that the dialect uses */
     struct ulm_ndjson ndjson;
+    bool marked;   /* the event at hand had half characters */
+    uint32_t half; /* one that waits for the next text; 0 = none */
     struct ulm_think think;
     struct ulm_buf text;             /* visible, whole characters; the reader clears it */
     size_t text_total;               /* bytes of it since the start, <= ULM_ANSWER_MAX */

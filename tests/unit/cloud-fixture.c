@@ -149,7 +149,8 @@ const char *fixture_run(struct fixture *f, struct record *record)
 static void count_armed(uv_handle_t *handle, void *data)
 {
     unsigned *n = data;
-    if (uv_has_ref(handle) && (handle->type == UV_TIMER || handle->type == UV_POLL) && uv_is_active(handle))
+    bool ours = handle->type == UV_TIMER || handle->type == UV_POLL;
+    if (ours && uv_has_ref(handle) && uv_is_active(handle))
         (*n)++;
 }
 

@@ -305,7 +305,8 @@ START_TEST(test_prefill_is_learned)
     fixture_dir(dir);
     snprintf(path, sizeof path, "%s/capabilities.json", dir);
     fixture_init(&f);
-    fixture_reply(&f, 0, ERROR("400", "", "{\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+    fixture_reply(&f, 0,
+                  ERROR("400", "", "{\"error\":{\"type\":\"invalid_request_error\",\"message\":"
                        "\"This model does not support assistant message prefill.\"}}"),
           AFTER_CLOSE);
     fixture_reply(&f, 0, GOOD, AFTER_CLOSE);

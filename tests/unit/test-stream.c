@@ -191,7 +191,8 @@ START_TEST(test_caps)
     ck_assert_str_eq(flood(ULM_DIALECT_OLLAMA, "", "{\"a\":1 ", 160000), "cap 0");
     ck_assert_str_eq(flood(ULM_DIALECT_OPENAI_CHAT, "data: ", "[", 40), "ok 0");
     ck_assert_str_eq(flood(ULM_DIALECT_OPENAI_CHAT,
-                           "data: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+                           "data: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+                           "]\n",
                            "\n", 1), "cap 0");
 }
 END_TEST
