@@ -257,7 +257,9 @@ class Daemon:
         self.args, self.env, self.process = list(args), dict(env or {}), None
         self.wrap = WRAP if wrap is None else wrap
         self.sections = {"daemon": {"socket": self.socket, "dbus": "no",
-                                    "state_dir": self.state_dir}}
+                                    "state_dir": self.state_dir},
+                         # however slow the machine: a test that wants a late opener says so
+                         "opener": {"opener_wait_ms": 60000}}
         if model:
             self.sections["model"] = {"path": tiny_model() if model == "tiny" else model}
         if cloud is not None:

@@ -372,8 +372,8 @@ class Busy(harness.Case):
     def test_two_hundred_clients(self):
         """Those beyond max_requests get `busy`, all others a whole answer."""
         upstream = self.cloud("open\nwait 3000\nanswer [[ok]] fine.")
-        server = self.daemon({"opener": {**NEUTRAL["opener"], "opener_wait_ms": 60000},
-                              "daemon": {"max_requests": 64, "max_clients": 300}}, cloud=upstream)
+        server = self.daemon({**NEUTRAL, "daemon": {"max_requests": 64, "max_clients": 300}},
+                             cloud=upstream)
         users = [self.client(server) for _ in range(200)]
         answers = [user.start(f"question {i}") for i, user in enumerate(users)]
         for user, answer in zip(users, answers):
