@@ -59,8 +59,9 @@ def tiny_model():
 
 
 def shipped_model():
-    found = sorted(glob.glob(os.path.join(ROOT, "models", "*.gguf")))
-    return found[0] if found else None
+    """The model that ships: the smallest, where there are several. None where there is none."""
+    found = glob.glob(os.path.join(ROOT, "models", "*.gguf"))
+    return min(found, key=os.path.getsize, default=None)
 
 
 class Answer:
