@@ -530,6 +530,9 @@ int ulm_daemon_check(const struct ulm_daemon_options *options,
     r = load_config(options, &d.config, reterr);
     if (r == 0)
         r = make_cloud(&d.loop, d.config, &d.cloud, reterr);
+    if (r == 0)
+        r = make_engine(&d, d.config, &d.engine, reterr);
+    d.engine = ulm_engine_free(d.engine);
     d.cloud = ulm_cloud_free(d.cloud);
     (void)uv_run(&d.loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&d.loop);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/prompt.h"
+#include "util/log.h"
 
 enum { DRAFT_US = 30000000, MS = 1000 };
 
@@ -279,6 +280,7 @@ static void ask(struct ulm_core *core, struct ulm_sink *sink, const struct ulm_a
         last = &(*last)->next;
     *last = s;
     core->n_open++;
+    ulm_log_text(s->ticket, "asked", ask->prompt.text);
     ulm_session_begin(s);
 }
 

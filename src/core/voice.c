@@ -166,6 +166,7 @@ void ulm_voice_done(struct ulm_session *s, enum ulm_reason reason)
                     s->applied != ULM_VERDICT_NONE ? ulm_verdict_name(s->applied) : "none",
                     s->opener_words, to_ms(s->timing.first_word_us), to_ms(s->timing.opener_us),
                     to_ms(s->timing.cloud_first_text_us), to_ms(s->timing.total_us));
+    ulm_log_text(s->ticket, "answered", ulm_buf_str(&s->answer));
     ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_DONE,
                                           .done = {.reason = reason,
                                                    .source = source_of(s),

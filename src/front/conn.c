@@ -25,8 +25,13 @@
 
 #define LINGER_US 2000000
 
-/* Requests wait while this much is unsent: a client that asks without reading harms itself only. */
-#define OUTPUT_HIGH (64u * 1024)
+/* Requests wait while this much is unsent: a client that asks without reading harms itself only.
+ * It is much, since one that writes all its requests before it reads would wait for ever. */
+#define OUTPUT_HIGH (ULM_OUTPUT_QUEUE_MAX / 2)
+
+/* Lines taken in one turn of the loop, so that a flood of requests keeps nobody's answer waiting.
+ */
+#define LINES_A_TURN 32
 
 /* Connections refused at the door that may linger beside the clients; more are just closed. */
 #define REFUSED_MAX 64u
@@ -63,7 +68,7 @@ static void watch(struct ulm_conn *conn)
     case ULM_CONN_OPEN:
         if (conn->held_back)
             events |= UV_WRITABLE; /* on_poll takes the lines up again */
-        else if (!conn->input_ended)
+        else if (!conn->input_ended && !conn->yielded)
             events |= UV_READABLE;
         break;
     case ULM_CONN_ENDED:
@@ -167,8 +172,9 @@ static void cut_output(struct ulm_conn *conn)
     };
     add_fault(conn, &fault);
     conn->overflow = false;
-    ulm_log(ULM_LOG_WARNING, "client of uid %u reads too slowly, closing it",
-            (unsigned)conn->sink.uid);
+    if (ulm_socket_may_warn(conn->sock))
+        ulm_log(ULM_LOG_WARNING, "a client of uid %u reads too slowly and is closed",
+                (unsigned)conn->sink.uid);
     ulm_conn_finish(conn);
 }
 
@@ -239,13 +245,19 @@ static void handle(struct ulm_conn *conn, const struct ulm_request *request)
     }
 }
 
-/* Takes the whole lines that are there, as long as the client reads its answers. */
+/* Takes the whole lines that are there, as long as the client reads its answers. What is held back
+ * waits until the output was written; what is one turn's too many waits for the next. */
 static void take_lines(struct ulm_conn *conn)
 {
-    conn->held_back = false;
-    while (conn->state == ULM_CONN_OPEN && !conn->overflow && !conn->lost) {
-        if (unsent(conn) > OUTPUT_HIGH && (!flush(conn) || unsent(conn) > OUTPUT_HIGH)) {
+    conn->held_back = conn->yielded = false;
+    for (int n = 0; conn->state == ULM_CONN_OPEN && !conn->overflow && !conn->lost; n++) {
+        if (unsent(conn) > OUTPUT_HIGH) {
             conn->held_back = true;
+            break;
+        }
+        if (n == LINES_A_TURN) {
+            conn->yielded = true;
+            ulm_socket_turn_again(conn->sock);
             break;
         }
         struct ulm_request request;
@@ -268,6 +280,12 @@ static void take_lines(struct ulm_conn *conn)
         }
     }
     call_attention(conn);
+}
+
+void ulm_conn_go_on(struct ulm_conn *conn)
+{
+    if (conn->yielded)
+        take_lines(conn);
 }
 
 /* Input */
@@ -393,7 +411,7 @@ void ulm_conn_finish(struct ulm_conn *conn)
     enter(conn, ULM_CONN_CLOSING);
     forget_in_core(conn);
     ulm_wire_deinit(&conn->wire);
-    conn->held_back = false;
+    conn->held_back = conn->yielded = false;
     conn->linger_until_us = ulm_front_now_us() + LINGER_US;
     ulm_socket_watch_lingering(conn->sock);
 }

@@ -43,6 +43,7 @@ struct ulm_conn {
     struct ulm_wire wire;
     bool input_ended; /* no more bytes will come */
     bool held_back;   /* lines wait until the output has drained */
+    bool yielded;     /* lines wait for the next turn of the loop */
 
     struct ulm_buf out;
     size_t sent;   /* of out */
@@ -69,8 +70,10 @@ struct ulm_socket {
     struct ulm_conn *attention; /* what the next turn of the loop looks at */
 
     uv_prepare_t prepare;
+    uv_idle_t again; /* runs while a connection has yielded */
     uv_timer_t linger;
     bool lingering; /* the timer runs */
+    int64_t warned_us;
 
     bool stopping, freeing, told;
     void (*stopped)(void *data);
@@ -89,6 +92,9 @@ int ulm_conn_refuse(struct ulm_socket *sock, int fd, const struct ulm_fault *fau
 /* Looks after what happened since: writes, ends, closes. */
 void ulm_conn_attend(struct ulm_conn *conn);
 
+/* Takes up the lines that were too many for the last turn. */
+void ulm_conn_go_on(struct ulm_conn *conn);
+
 /* Takes no more requests; what is queued goes out. */
 void ulm_conn_finish(struct ulm_conn *conn);
 
@@ -98,6 +104,11 @@ void ulm_conn_close(struct ulm_conn *conn);
 /* socket.c: a handle of the socket's closed; a client has begun to close. */
 void ulm_socket_handle_closed(struct ulm_socket *sock);
 void ulm_socket_watch_lingering(struct ulm_socket *sock);
+/* A connection has yielded: the loop turns once more without sleeping. */
+void ulm_socket_turn_again(struct ulm_socket *sock);
+
+/* True once a second: what clients can cause at will must not fill the log. */
+bool ulm_socket_may_warn(struct ulm_socket *sock);
 
 static inline int64_t ulm_front_now_us(void)
 {

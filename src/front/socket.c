@@ -37,6 +37,15 @@ static void close_listeners(struct ulm_socket *sock)
     sock->n_listeners = 0;
 }
 
+bool ulm_socket_may_warn(struct ulm_socket *sock)
+{
+    int64_t now_us = ulm_front_now_us();
+    if (sock->warned_us > 0 && now_us - sock->warned_us < 1000000)
+        return false;
+    sock->warned_us = now_us;
+    return true;
+}
+
 /* Who may come in */
 
 struct credentials {
@@ -109,7 +118,9 @@ static void take_client(struct ulm_socket *sock, int fd)
     }
     const struct credentials who = {cred.uid, cred.gid};
     if (!may_come_in(&sock->limits, fd, &who)) {
-        ulm_log(ULM_LOG_WARNING, "uid %u may not use this daemon", (unsigned)who.uid);
+        if (ulm_socket_may_warn(sock))
+            ulm_log(ULM_LOG_WARNING, "uid %u, pid %d may not use this daemon", (unsigned)who.uid,
+                    (int)cred.pid);
         refuse(sock, fd, ULM_ERROR_DENIED, "this user may not use this daemon");
         return;
     }
@@ -128,9 +139,13 @@ static void take_client(struct ulm_socket *sock, int fd)
     if (r < 0) {
         if (peer)
             ulm_peers_leave(sock->peers, peer);
-        ulm_log(ULM_LOG_ERROR, "a client was refused: %s", strerror(-r));
+        if (ulm_socket_may_warn(sock))
+            ulm_log(ULM_LOG_ERROR, "a client was refused: %s", strerror(-r));
         refuse(sock, fd, ULM_ERROR_INTERNAL, "out of resources");
+        return;
     }
+    ulm_log(ULM_LOG_DEBUG, "a client of uid %u, pid %d connected", (unsigned)who.uid,
+            (int)cred.pid);
 }
 
 /* Out of descriptors: the pending connection would wake the loop for ever, so the spare one takes
@@ -198,6 +213,19 @@ void ulm_socket_watch_lingering(struct ulm_socket *sock)
     sock->lingering = true;
 }
 
+static void on_again(uv_idle_t *idle)
+{
+    struct ulm_socket *sock = idle->data;
+    uv_idle_stop(idle);
+    for (struct ulm_conn *c = sock->clients; c; c = c->next)
+        ulm_conn_go_on(c);
+}
+
+void ulm_socket_turn_again(struct ulm_socket *sock)
+{
+    (void)uv_idle_start(&sock->again, on_again);
+}
+
 /* Before the loop sleeps: see conn.c. */
 static void on_prepare(uv_prepare_t *handle)
 {
@@ -226,11 +254,12 @@ int ulm_socket_new(uv_loop_t *loop, struct ulm_core *core, struct ulm_peers *pee
     sock->limits = *limits;
     sock->answers = *answers;
     sock->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    sock->prepare.data = sock->linger.data = sock;
+    sock->prepare.data = sock->again.data = sock->linger.data = sock;
 
-    (void)uv_timer_init(loop, &sock->linger); /* these two cannot fail */
+    (void)uv_timer_init(loop, &sock->linger); /* these three cannot fail */
+    (void)uv_idle_init(loop, &sock->again);
     (void)uv_prepare_init(loop, &sock->prepare);
-    sock->n_handles = 2;
+    sock->n_handles = 3;
     (void)uv_prepare_start(&sock->prepare, on_prepare);
     *ret_socket = sock;
     return 0;
@@ -282,6 +311,7 @@ struct ulm_socket *ulm_socket_free(struct ulm_socket *sock)
     if (sock->spare_fd >= 0)
         close(sock->spare_fd);
     uv_close((uv_handle_t *)&sock->linger, on_handle_closed);
+    uv_close((uv_handle_t *)&sock->again, on_handle_closed);
     uv_close((uv_handle_t *)&sock->prepare, on_handle_closed);
     sock->freeing = true;
     return NULL;

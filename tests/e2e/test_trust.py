@@ -70,6 +70,8 @@ class Privacy(harness.Case):
         cloud, daemon = self.start(log_text="yes")
         self.ask_all(daemon, cloud)
         self.assertIn("log_text", daemon.log())
+        self.assertIn(SECRETS["question"], daemon.log())
+        self.assertIn(SECRETS["answer"], daemon.log())
         self.assertNotIn(SECRETS["key"], daemon.log())
 
     def test_no_core_dump(self):

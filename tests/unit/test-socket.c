@@ -430,13 +430,40 @@ START_TEST(test_requests_wait_for_their_reader)
         sent += n > 0;
         ck_assert_uint_lt(sent, 1000000);
     }
-    ck_assert_uint_lt(sock->clients->out.len, 2 * 65536);
+    ck_assert_uint_lt(sock->clients->out.len, ULM_OUTPUT_QUEUE_MAX / 2 + 65536);
     for (const char *text; *(text = hear(fd)) != '\0';) {
         for (const char *p = text; (p = strchr(p, '\n')); p++)
             answers++;
     }
     ck_assert_uint_eq(answers, sent);
     close(fd);
+    end();
+}
+END_TEST
+
+/* Many lines in one write are all taken, though the peer reads nothing meanwhile. */
+START_TEST(test_many_lines_at_once)
+{
+    struct ulm_buf lines = ULM_BUF_INIT(1024 * 1024);
+    start();
+    int other = connect_client(), fd = connect_client();
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(ulm_buf_add_str(&lines, "{\"op\":\"played\",\"id\":\"1\",\"words\":1}\n"),
+                         0);
+    ck_assert_int_eq(ulm_buf_add_str(&lines, "{\"op\":\"reset\",\"session\":\"last\"}\n"), 0);
+    /* Its answers fill what the socket takes, so that it is never writable again. */
+    for (int i = 0; i < 40; i++)
+        tell(fd, "{\"op\":\"hello\"}\n");
+    core.sink = &sock->clients->sink;
+    emit_much(ULM_OUTPUT_QUEUE_MAX / 3);
+    turn();
+    ck_assert_int_eq(send(fd, lines.data, lines.len, MSG_NOSIGNAL), (ssize_t)lines.len);
+    for (int i = 0; i < 10 && !*core.session; i++)
+        turn();
+    ck_assert_str_eq(core.session, "last");
+    ulm_buf_deinit(&lines);
+    close(fd);
+    close(other);
     end();
 }
 END_TEST
@@ -508,4 +535,5 @@ END_TEST
 
 UNIT_MAIN("socket", test_requests, test_end_of_input_lets_requests_finish, test_hang_up_cancels,
           test_broken_framing, test_too_many_clients, test_allow_lists, test_quotas,
-          test_slow_reader, test_requests_wait_for_their_reader, test_stop, test_listening)
+          test_slow_reader, test_requests_wait_for_their_reader, test_many_lines_at_once, test_stop,
+          test_listening)
