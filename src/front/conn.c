@@ -255,6 +255,8 @@ static void take_lines(struct ulm_conn *conn)
             conn->held_back = true;
             break;
         }
+        if (conn->sent > OUTPUT_HIGH / 2)
+            compact(conn); /* so that the cap bounds what is unsent, not what was sent */
         if (n == LINES_A_TURN) {
             conn->yielded = true;
             ulm_socket_turn_again(conn->sock);
