@@ -12,8 +12,9 @@
  *   Q4_0  [group][block]{ half scale[32]; [4][32][4] bytes }   low nibble of [j][r][i]: column
  *                                                    4j + i of the block, high: 16 + 4j + i
  *
- * Everything stands on cache lines of 64 bytes. A table that multiplies unsigned weights by signed activations has q8_flip 0x80: each Q8_0 byte is
- * then w + 128, and `fix8` takes 128 * sum(a) off again.
+ * Everything stands on cache lines of 64 bytes. A table that multiplies unsigned weights by signed
+ * activations has q8_flip 0x80: each Q8_0 byte is then w + 128, and `fix8` takes 128 * sum(a) off
+ * again.
  */
 #ifndef ULM_ENGINE_KERNELS_H
 #define ULM_ENGINE_KERNELS_H

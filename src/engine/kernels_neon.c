@@ -53,6 +53,13 @@ static inline void vec_store_half(uint16_t *x, vec v)
 #define TILE 2u
 #endif
 
+/* round(x * by), ties to even, eight of them */
+ALWAYS int16x8_t eight(float32x4_t low, float32x4_t high, float by)
+{
+    return vcombine_s16(vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(low, by))),
+                        vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(high, by))));
+}
+
 static void quantise(struct ulm_acts *a, unsigned first, unsigned last)
 {
     size_t blocks = a->cols / ULM_BLOCK;
@@ -66,10 +73,8 @@ static void quantise(struct ulm_acts *a, unsigned first, unsigned last)
         float inverse = largest > 0 ? 127.0f / largest : 0;
         int32_t sum = 0;
         for (unsigned p = 0; p < 8; p += 4) {
-            int16x8_t low = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(x[p], inverse))),
-                                         vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(x[p + 1], inverse))));
-            int16x8_t high = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(x[p + 2], inverse))),
-                                          vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(x[p + 3], inverse))));
+            int16x8_t low = eight(x[p], x[p + 1], inverse);
+            int16x8_t high = eight(x[p + 2], x[p + 3], inverse);
             sum += vaddlvq_s16(vaddq_s16(low, high));
             vst1q_s8(a->q + k * ULM_BLOCK + p * 4, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
         }

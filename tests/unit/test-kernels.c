@@ -115,7 +115,7 @@ static void compare_matmul(const struct ulm_kernels *kernels, enum ulm_type type
     }
     ulm_kernels_matmul(kernels, &m)(&m, 0, m.groups, &a, n, got, stride);
     ck_assert_double_lt(apart(got, want, cells), 1e-4);
-    /* Against plain arithmetic on the unpacked weights: the activations' 8 bits are what differs. */
+    /* Against plain arithmetic on the unpacked weights: the activations' 8 bits differ. */
     unsigned wrong = 0;
     for (unsigned r = 0; r < rows; r++) {
         ulm_matrix_row(&m, r, kernels->q8_flip, row);

@@ -47,7 +47,8 @@ END_TEST
 
 START_TEST(test_cores_lists)
 {
-    static const char *const bad[] = {"", "x", "1-", "-1", "3-1", "0,", "0,,1", "0 1", "99999", "0x1"};
+    static const char *const bad[] = {"", "x", "1-", "-1", "3-1", "0,", "0,,1", "0 1", "99999",
+                                      "0x1"};
     struct ulm_cores cores;
     struct ulm_pool *pool;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
