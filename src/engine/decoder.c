@@ -73,6 +73,11 @@ static int make_slots(struct ulm_decoder *d)
     d->logits = calloc(ULM_BEAM_MAX * d->vocabulary, sizeof *d->logits);
     if (!d->ids || !d->ranks || !d->logits)
         return -ENOMEM;
+    for (size_t i = 0; i < 2 * ULM_SEARCH; i++) {
+        int r = ulm_kv_new(d->model, d->context, &d->beam[i]);
+        if (r < 0)
+            return r;
+    }
     for (size_t i = 0; i < ULM_SLOTS; i++) {
         int r = ulm_kv_new(d->model, d->context, &d->slots[i].kv);
         if (r < 0)

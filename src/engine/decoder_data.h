@@ -12,6 +12,7 @@
 #include "engine/tokenizer.h"
 
 #define ULM_SLOTS   5u   /* the first holds the head of all prompts and is never overwritten */
+#define ULM_SEARCH  4u   /* hypotheses when the guard stopped the greedy choice */
 #define ULM_RESERVE 128u /* tokens of the context kept for what is generated */
 
 /* A sequence and the ids that are in it. */
@@ -34,7 +35,8 @@ struct ulm_decoder {
     unsigned context;
     size_t vocabulary;
     struct ulm_slot slots[ULM_SLOTS];
-    struct ulm_kv *beam[2 * ULM_BEAM_MAX]; /* made by the first job that wants a beam */
+    /* 2 * ULM_SEARCH of them at load, more by the first job with a wider beam. */
+    struct ulm_kv *beam[2 * ULM_BEAM_MAX];
     int32_t *ids;   /* [context] of the job at hand: prompt, then what it adds */
     int32_t *ranks; /* [vocabulary] */
     float *logits;  /* [ULM_BEAM_MAX, vocabulary] */

@@ -15,8 +15,6 @@
 #define LOOK_FIRST 64u /* tokens by probability that nearly always hold an allowed one */
 #define LOOK_NEXT  1024u
 
-#define SEARCH_WIDTH 4u /* hypotheses when the guard stopped the greedy choice */
-
 /* --- which tokens may follow --- */
 
 static bool is_end(const struct ulm_decoder *d, int32_t id)
@@ -114,7 +112,7 @@ static int search_on(struct ulm_decoder *d, struct ulm_slot *slot, const struct 
         if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
             return -ENOBUFS;
     }
-    return ulm_beam_search(d, slot, options, SEARCH_WIDTH, &mark->speech, watch, ret);
+    return ulm_beam_search(d, slot, options, ULM_SEARCH, &mark->speech, watch, ret);
 }
 
 /* Greedy or sampled; without its last words said. 0, ULM_STOPPED, -ENOMEM. */
