@@ -25,7 +25,7 @@ async function answer(request) {
         const ids = model.tokenize(request.greedy, true);
         for await (const id of sequence.evaluate(ids, {temperature: 0, yieldEogToken: true})) {
             out.push(id);
-            if (out.length >= request.n)
+            if (out.length >= request.n || model.isEogToken(id))
                 break;
         }
         return out;
