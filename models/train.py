@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Train a model on packed rows, on the CPU (one process a core, gradients in shared memory) or on one GPU.
 
-The learning rate warms up, stays, and falls to nothing over the last part of the time given by --minutes, so that a
+The learning rate warms up, then falls to nothing over the last part (--cooldown) of the time given by --minutes, so that a
 run always ends in time. SIGTERM saves and stops; a stopped run goes on from its checkpoint (time already trained counts).
 Matrices are trained with Muon, embeddings and norms with AdamW.
 """
@@ -219,12 +219,12 @@ def arguments():
     ap.add_argument("--workers", type=int, default=None, help="processes (default: one a core on the CPU, 1 on a GPU)")
     ap.add_argument("--micro", type=int, default=2048, help="tokens of a worker's batch")
     ap.add_argument("--accumulate", type=int, default=1, help="batches of a worker in a step")
-    ap.add_argument("--lr", type=float, default=0.02, help="Muon's learning rate")
-    ap.add_argument("--adam-lr", type=float, default=0.003)
+    ap.add_argument("--lr", type=float, default=0.018, help="Muon's learning rate")
+    ap.add_argument("--adam-lr", type=float, default=0.005)
     ap.add_argument("--momentum", type=float, default=0.95)
     ap.add_argument("--decay", type=float, default=0.05, help="weight decay of the matrices")
-    ap.add_argument("--warmup", type=int, default=60, help="steps")
-    ap.add_argument("--cooldown", type=float, default=0.3, help="share of the time in which the rate falls")
+    ap.add_argument("--warmup", type=int, default=80, help="steps")
+    ap.add_argument("--cooldown", type=float, default=0.95, help="share of the time in which the rate falls")
     ap.add_argument("--request-weight", type=float, default=0.15)
     ap.add_argument("--text-weight", type=float, default=0.3)
     ap.add_argument("--float32", action="store_true")
