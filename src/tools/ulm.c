@@ -26,7 +26,8 @@ static const struct command {
      "greedy continuation; special tokens are read"},
     {"bench",
      ulm_cmd_bench,
-     "-m FILE [-t THREADS] [-c CORES] [-k KERNELS] [-p PROMPT] [-n TOKENS] [-r RUNS]",
+     "-m FILE [-t THREADS] [-c CORES] [-k KERNELS] [-p PROMPT] [-n TOKENS] [-r RUNS] "
+     "[--json]",
      "how fast a model file runs here, as JSON"},
     {"quantize", ulm_cmd_quantize, "IN OUT F32|F16|Q8_0|Q4_0", "the matrices in another type"},
 };

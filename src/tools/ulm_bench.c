@@ -195,6 +195,17 @@ static int add_sample(struct ulm_buf *buf, const char *name, struct sample *s, l
     return r < 0 ? r : ulm_buf_add_str(buf, "}");
 }
 
+/* The four figures a script asks for, by plain names. The samples are in order by now. */
+static int add_medians(struct ulm_buf *buf, const struct arguments *a, const struct results *r)
+{
+    return ulm_buf_add_fmt(buf,
+                           ",\n \"prefill_tok_s\": %.1f, \"decode_tok_s\": %.1f, "
+                           "\"first_word_ms\": %.4f, \"opener_ms\": %.4f}",
+                           (double)a->prompt * 1e3 / quantile(&r->prefill, 0.5),
+                           1e3 / quantile(&r->decode, 0.5), quantile(&r->first_word, 0.5),
+                           quantile(&r->opener, 0.5));
+}
+
 static int print(const struct arguments *a, struct results *r)
 {
     ULM_CLEANUP_BUF struct ulm_buf buf = ULM_BUF_INIT(16384);
@@ -213,9 +224,9 @@ static int print(const struct arguments *a, struct results *r)
                add_sample(&buf, "opener", &r->opener, 0) < 0 ||
                add_sample(&buf, "first_word_after_draft", &r->drafted_word, 0) < 0 ||
                ulm_buf_add_fmt(&buf,
-                               ",\n \"opener_new_tokens\": %u, \"opener_generated_tokens\": %u}",
+                               ",\n \"opener_new_tokens\": %u, \"opener_generated_tokens\": %u",
                                r->new_tokens, r->generated_tokens) < 0;
-    if (bad)
+    if (bad || add_medians(&buf, a, r) < 0)
         return ulm_fail("out of memory");
     puts(ulm_buf_str(&buf));
     return ULM_EXIT_OK;
@@ -227,7 +238,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"model", required_argument, NULL, 'm'},   {"threads", required_argument, NULL, 't'},
         {"kernels", required_argument, NULL, 'k'}, {"cores", required_argument, NULL, 'c'},
         {"prompt", required_argument, NULL, 'p'},  {"tokens", required_argument, NULL, 'n'},
-        {"runs", required_argument, NULL, 'r'},    {0}};
+        {"runs", required_argument, NULL, 'r'},    {"json", no_argument, NULL, 'j'},
+        {0}};
     for (int c; (c = getopt_long(argc, argv, "m:t:k:c:p:n:r:", options, NULL)) >= 0;) {
         long threads;
         int r = 0;
@@ -245,6 +257,8 @@ static int parse(int argc, char **argv, struct arguments *a)
             r = ulm_parse_number(optarg, 1, 64, &threads);
             if (r == 0)
                 a->config.threads = (unsigned)threads;
+            break;
+        case 'j': /* it is JSON with or without */
             break;
         case 'p':
             r = ulm_parse_number(optarg, 1, ULM_BATCH_MAX, &a->prompt);

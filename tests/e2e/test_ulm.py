@@ -56,6 +56,13 @@ class Ulm(unittest.TestCase):
         lines = self.good("opener", "-m", F32, "-", text="what\nthe way\n").splitlines()
         self.assertEqual(len(lines), 2)
 
+    def test_bench(self):
+        for last in ([], ["--json"]):
+            out = json.loads(self.good("bench", "-m", F32, "-p", "8", "-n", "2", "-r", "3", *last))
+            for name in ("prefill_tok_s", "decode_tok_s", "first_word_ms", "opener_ms"):
+                self.assertGreater(out[name], 0, name)
+            self.assertAlmostEqual(out["opener_ms"], out["opener"]["median_ms"])
+
     def test_quantize(self):
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "q.gguf")
