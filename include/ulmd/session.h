@@ -67,7 +67,7 @@ void ulm_core_cancel(struct ulm_core *core, struct ulm_sink *sink, const char *i
 void ulm_core_reset(struct ulm_core *core, struct ulm_sink *sink, const char *session);
 
 /* The client went away: its requests and drafts end without events, upstream closed. */
-void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink);
+void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink, int64_t now_us);
 
 /* How many asks of this sink are open (for "end of input: open ones finish"). */
 size_t ulm_core_open_requests(const struct ulm_core *core, const struct ulm_sink *sink);

@@ -378,8 +378,9 @@ void ulm_core_reset(struct ulm_core *core, struct ulm_sink *sink, const char *se
         s->forgotten = s->forgotten || (s->uid == sink->uid && strcmp(s->name, session) == 0);
 }
 
-void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink)
+void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink, int64_t now_us)
 {
+    core->now_us = now_us;
     for (struct ulm_session *s = core->sessions; s; s = s->next) {
         if (s->sink != sink)
             continue;

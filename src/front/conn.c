@@ -401,7 +401,7 @@ int ulm_conn_refuse(struct ulm_socket *sock, int fd, const struct ulm_fault *fau
 static void forget_in_core(struct ulm_conn *conn)
 {
     if (conn->known_to_core)
-        ulm_core_sink_gone(conn->sock->core, &conn->sink);
+        ulm_core_sink_gone(conn->sock->core, &conn->sink, ulm_front_now_us());
     conn->known_to_core = false;
 }
 

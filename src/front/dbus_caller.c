@@ -63,7 +63,7 @@ void ulm_caller_free(struct ulm_caller *caller)
 {
     struct ulm_dbus *dbus = caller->dbus;
     if (caller->peer) {
-        ulm_core_sink_gone(dbus->core, &caller->sink);
+        ulm_core_sink_gone(dbus->core, &caller->sink, now_us());
         ulm_peers_leave(dbus->peers, caller->peer);
     }
     for (struct ulm_caller **link = &dbus->callers; *link; link = &(*link)->next) {

@@ -180,7 +180,7 @@ static void run_client_line(struct world *world, char *args[], int n)
     else if (strcmp(command, "reset") == 0)
         ulm_core_reset(world->core, &sink->sink, args[1]);
     else if (strcmp(command, "gone") == 0) {
-        ulm_core_sink_gone(world->core, &sink->sink);
+        ulm_core_sink_gone(world->core, &sink->sink, world->now_us);
         sink->gone = true;
         for (int i = 0; i < sink->n_clients; i++)
             sink->clients[i].ended = true;

@@ -92,7 +92,7 @@ void ulm_core_reset(struct ulm_core *core, struct ulm_sink *sink, const char *se
     note("reset %s\n", session);
 }
 
-void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink)
+void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink, int64_t now_us)
 {
     core->n_gone++;
     for (size_t i = 0; i < core->n_sinks; i++) {

@@ -71,7 +71,7 @@ void ulm_core_reset(struct ulm_core *c, struct ulm_sink *sink, const char *sessi
     snprintf(c->session, sizeof c->session, "%s", session);
 }
 
-void ulm_core_sink_gone(struct ulm_core *c, struct ulm_sink *sink)
+void ulm_core_sink_gone(struct ulm_core *c, struct ulm_sink *sink, int64_t now_us)
 {
     c->gone++;
     c->open = 0;
