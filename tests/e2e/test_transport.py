@@ -61,7 +61,8 @@ class Tunnel:
                 pass
             self.asked.append((method, target))
             host, _, port = target.rpartition(":")
-            with socket.create_connection((host.strip("[]"), int(port))) as server:
+            host = "127.0.0.1" if host == "localhost" else host.strip("[]")  # no hosts file is needed
+            with socket.create_connection((host, int(port))) as server:
                 client.sendall(b"HTTP/1.1 200 Connected\r\nX-Proxy: yes\r\n\r\n")
                 back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
                 back.start()
