@@ -69,7 +69,7 @@ static const struct ulm_config_key keys[] = {
     {"cloud", "ca_file", ulm_set_string, IN(to.ca_file), 0, 0, "a path"},
     {"cloud", "pinned_key", ulm_set_string, IN(to.pinned_key), 0, 0, "sha256//... of a public key"},
     {"cloud", "proxy", ulm_set_string, IN(to.proxy), 0, 0, "a proxy's URL"},
-    {"cloud", "keepalive_s", ulm_set_uint, IN(to.keepalive_s), 0, 86400, NULL},
+    {"cloud", "keepalive_s", ulm_set_uint, IN(to.keepalive_s), 1, 86400, NULL},
     {"cloud", "hedge", ulm_set_bool, IN(to.hedge), 0, 0, "yes or no"},
 
     {"deadlines", "first_byte_ms", ulm_set_uint, AT(core.first_byte_ms), 1, TEN_MINUTES_MS, NULL},

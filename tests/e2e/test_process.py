@@ -364,7 +364,7 @@ class Idle(harness.Case):
     @unittest.skipUnless(shutil.which("strace"), "no strace")
     def test_no_system_calls(self):
         cloud = self.cloud("ok")
-        daemon = self.daemon({**NEUTRAL, "cloud": {"keepalive_s": 0}}, cloud=cloud)
+        daemon = self.daemon({**NEUTRAL, "cloud": {"keepalive_s": 1}}, cloud=cloud)
         user = self.client(daemon)
         user.ask("q")
         user.close()
