@@ -25,6 +25,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ULMD = os.environ.get("ULMD", os.path.join(ROOT, "build", "src", "ulmd"))
 ULMCTL = os.environ.get("ULMCTL", os.path.join(ROOT, "build", "src", "tools", "ulmctl"))
 ULM = os.environ.get("ULM", os.path.join(ROOT, "build", "src", "tools", "ulm"))
+TSAN = False
+if os.path.exists(ULMD):
+    with open(ULMD, "rb") as program:
+        TSAN = b"__tsan_init" in program.read()
 DATA = os.environ.get("ULMD_DATA", os.path.join(ROOT, "tests", "data"))
 WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))
 SLOW = float(os.environ.get("ULMD_SLOW", "1"))

@@ -361,6 +361,7 @@ class Models(harness.Case):
 
 class Idle(harness.Case):
     @unittest.skipIf(harness.WRAP, "valgrind makes system calls of its own")
+    @unittest.skipIf(harness.TSAN, "the thread sanitizer's own thread makes system calls")
     @unittest.skipUnless(shutil.which("strace"), "no strace")
     def test_no_system_calls(self):
         cloud = self.cloud("ok")
