@@ -57,6 +57,8 @@ struct ulm_job {
     struct ulm_prompt prompt;
     const char *opener; /* FINISH: words already emitted (they may be a neutral text) */
     struct ulm_opener_options options;
+    bool ahead; /* DRAFT: then write the opener as well, and keep it for an OPENER job of the same
+                   ticket, prompt and options, which so has its results without a token run */
 };
 
 enum ulm_result_kind {

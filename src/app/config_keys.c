@@ -42,6 +42,7 @@ static const struct ulm_config_key keys[] = {
     {"opener", "max_words", ulm_set_uint, AT(core.opener.max_words), 1, ULM_WORDS_MAX, NULL},
     {"opener", "words", ulm_set_words, 0, 0, 0, "fixed or auto"},
     {"opener", "guard", ulm_set_bool, AT(core.opener.guard), 0, 0, "yes or no"},
+    {"opener", "ahead", ulm_set_bool, AT(core.ahead), 0, 0, "yes or no"},
     {"opener", "min_confidence", ulm_set_confidence, AT(core.min_confidence), -100, 0,
      "off, or a mean log-probability from -100 to 0"},
     {"opener", "neutral", ulm_set_neutral, 0, 0, 0,
@@ -99,6 +100,7 @@ void ulm_config_set_defaults(struct ulm_config *config)
     config->core = (struct ulm_core_config){
         .max_requests = 64,
         .opener = {.min_words = 4, .max_words = 8, .guard = true, .beam = 1, .top_p = 1},
+        .ahead = true,
         .min_confidence = -INFINITY,
         .neutral = config->neutral,
         .opener_wait_ms = 300,

@@ -339,7 +339,8 @@ void ulm_core_draft(struct ulm_core *core, struct ulm_sink *sink, const struct u
         struct ulm_job job = {.kind = ULM_JOB_DRAFT,
                               .ticket = draft->ticket,
                               .prompt = ask->prompt,
-                              .options = opener_options(core, ask)};
+                              .options = opener_options(core, ask),
+                              .ahead = core->config.ahead};
         find_history(core, sink, ask, &job.prompt.history, &job.prompt.n_history);
         (void)ulm_engine_submit(core->engine, &job); /* a draft that fails is none */
     }

@@ -4,6 +4,8 @@
  * worker sleeps on a condition variable, takes one job, runs it without the mutex, and queues its
  * results; the caller's thread fetches them after `wake`. A running job looks between tokens
  * whether it is still wanted; a draft also gives way to an opener and is taken up again later.
+ * A draft with `ahead` goes on to write its opener, whose results are kept: an opener job that asks
+ * for exactly that is answered by `submit` itself, and no thread need wake.
  */
 #include <ulmd/engine.h>
 
@@ -21,6 +23,8 @@ struct queue {
     struct ulm_queued_job *first, **end;
 };
 
+#define AHEAD 4u /* drafts whose opener is kept */
+
 struct ulm_engine {
     struct ulm_decoder *decoder;
     void (*wake)(void *data);
@@ -35,6 +39,8 @@ struct ulm_engine {
     size_t waiting; /* jobs in both queues */
     struct ulm_queued_job *running;
     struct ulm_queued_result *results, **results_end;
+    struct ulm_queued_job *ahead[AHEAD]; /* drafts with all results of their opener, or NULL */
+    unsigned next_ahead;
 
     atomic_bool give_way; /* an opener waits, or the engine stops: a draft ends */
     atomic_bool busy;
@@ -95,30 +101,41 @@ static bool should_stop(void *data)
            (job->job.kind == ULM_JOB_DRAFT && atomic_load(&engine->give_way));
 }
 
-/* Queues a result of the running job unless nobody wants it. What `numbers` holds is copied. */
+/* Copies what `numbers` holds into a result. */
+static void number(struct ulm_result *result, const struct ulm_outcome *numbers)
+{
+    result->words = numbers->words;
+    result->confidence = numbers->confidence;
+    result->guard_hits = numbers->guard_hits;
+    result->prompt_shortened = numbers->prompt_shortened;
+    result->prompt_tokens = numbers->prompt_tokens;
+    result->reused_tokens = numbers->reused_tokens;
+    result->generated_tokens = numbers->generated_tokens;
+}
+
+/* The mutex is held. */
+static void publish(struct ulm_engine *engine, struct ulm_queued_result *queued)
+{
+    queued->next = NULL;
+    *engine->results_end = queued;
+    engine->results_end = &queued->next;
+}
+
+/* Queues a result of the running job unless nobody wants it; those of a draft stay with it. */
 static void report(struct ulm_engine *engine, enum ulm_result_kind kind, const char *text,
                    size_t len, const struct ulm_outcome *numbers)
 {
     struct ulm_queued_job *job = engine->running;
+    bool draft = job->job.kind == ULM_JOB_DRAFT;
     pthread_mutex_lock(&engine->mutex);
     struct ulm_queued_result *queued =
         atomic_load(&job->cancelled) ? NULL : ulm_queued_job_result(job, kind, text, len);
-    if (queued) {
-        if (numbers) {
-            queued->result.words = numbers->words;
-            queued->result.confidence = numbers->confidence;
-            queued->result.guard_hits = numbers->guard_hits;
-            queued->result.prompt_shortened = numbers->prompt_shortened;
-            queued->result.prompt_tokens = numbers->prompt_tokens;
-            queued->result.reused_tokens = numbers->reused_tokens;
-            queued->result.generated_tokens = numbers->generated_tokens;
-        }
-        queued->next = NULL;
-        *engine->results_end = queued;
-        engine->results_end = &queued->next;
-    }
+    if (queued && numbers)
+        number(&queued->result, numbers);
+    if (queued && !draft)
+        publish(engine, queued);
     pthread_mutex_unlock(&engine->mutex);
-    if (queued && engine->wake)
+    if (queued && !draft && engine->wake)
         engine->wake(engine->wake_data);
 }
 
@@ -150,7 +167,12 @@ static void run(struct ulm_engine *engine, struct ulm_queued_job *queued)
     switch (job->kind) {
     case ULM_JOB_DRAFT:
         r = ulm_decoder_draft(engine->decoder, job->ticket, &job->prompt, &watch);
+        if (r == 0 && job->ahead)
+            r = ulm_decoder_opener(engine->decoder, job->ticket, &job->prompt, &job->options,
+                                   &watch, &outcome);
         queued->again = r == ULM_STOPPED;
+        if (r == 0 && job->ahead)
+            report(engine, kind, outcome.text, strlen(outcome.text), &outcome);
         return;
     case ULM_JOB_OPENER:
         r = ulm_decoder_opener(engine->decoder, job->ticket, &job->prompt, &job->options, &watch,
@@ -166,6 +188,62 @@ static void run(struct ulm_engine *engine, struct ulm_queued_job *queued)
         report(engine, kind, outcome.text, strlen(outcome.text), &outcome);
     else if (r < 0)
         report(engine, ULM_RESULT_FAILED, failure(r), strlen(failure(r)), NULL);
+}
+
+/* --- openers written ahead; the mutex is held --- */
+
+static void drop_ahead(struct ulm_engine *engine, uint64_t ticket)
+{
+    for (size_t i = 0; i < AHEAD; i++) {
+        if (engine->ahead[i] && engine->ahead[i]->job.ticket == ticket) {
+            ulm_queued_job_unref(engine->ahead[i]);
+            engine->ahead[i] = NULL;
+        }
+    }
+}
+
+static void keep_ahead(struct ulm_engine *engine, struct ulm_queued_job *job)
+{
+    struct ulm_queued_job **place = &engine->ahead[engine->next_ahead++ % AHEAD];
+    if (*place)
+        ulm_queued_job_unref(*place);
+    *place = job;
+}
+
+/* Whether the opener of the job was written ahead; its results are out then. */
+static bool serve_ahead(struct ulm_engine *engine, const struct ulm_job *job)
+{
+    for (size_t i = 0; i < AHEAD; i++) {
+        struct ulm_queued_job *ahead = engine->ahead[i];
+        if (!ahead || ahead->job.ticket != job->ticket || !ulm_job_same(&ahead->job, job))
+            continue;
+        engine->ahead[i] = NULL;
+        for (unsigned k = 0; k < ahead->n_results; k++) {
+            ahead->refs++;
+            publish(engine, &ahead->results[k]);
+        }
+        ulm_queued_job_unref(ahead);
+        return true;
+    }
+    return false;
+}
+
+/* --- the worker's thread --- */
+
+/* Done with: taken up again later, kept for its opener, or let go. The mutex is held. */
+static void put_away(struct ulm_engine *engine, struct ulm_queued_job *job)
+{
+    bool wanted = !atomic_load(&job->cancelled);
+    if (wanted && job->again) {
+        job->again = false;
+        ulm_queued_job_clear(job);
+        append(&engine->drafts, job);
+        engine->waiting++;
+    } else if (wanted && job->job.kind == ULM_JOB_DRAFT && job->n_results) {
+        keep_ahead(engine, job);
+    } else {
+        ulm_queued_job_unref(job);
+    }
 }
 
 static void *work(void *data)
@@ -188,13 +266,7 @@ static void *work(void *data)
         run(engine, job);
         pthread_mutex_lock(&engine->mutex);
         engine->running = NULL;
-        if (job->again && !atomic_load(&job->cancelled)) {
-            job->again = false;
-            append(&engine->drafts, job);
-            engine->waiting++;
-        } else {
-            ulm_queued_job_unref(job);
-        }
+        put_away(engine, job);
         note_state(engine);
     }
     pthread_mutex_unlock(&engine->mutex);
@@ -271,6 +343,10 @@ struct ulm_engine *ulm_engine_free(struct ulm_engine *engine)
         engine->results = result->next;
         ulm_queued_job_unref(result->job);
     }
+    for (size_t i = 0; i < AHEAD; i++) {
+        if (engine->ahead[i])
+            ulm_queued_job_unref(engine->ahead[i]);
+    }
     ulm_decoder_free(engine->decoder);
     pthread_cond_destroy(&engine->work);
     pthread_mutex_destroy(&engine->mutex);
@@ -278,10 +354,11 @@ struct ulm_engine *ulm_engine_free(struct ulm_engine *engine)
     return NULL;
 }
 
-/* A newer draft, or the opener itself, makes a waiting or running draft of the ticket needless;
- * what it has computed stays in the cache. */
+/* A newer draft, or the opener itself, makes a waiting or running draft of the ticket needless, and
+ * what was written ahead for it; what it has computed stays in the cache. */
 static void retire_drafts(struct ulm_engine *engine, uint64_t ticket)
 {
+    drop_ahead(engine, ticket);
     engine->waiting -= drop_ticket(&engine->drafts, ticket);
     if (engine->running && engine->running->job.kind == ULM_JOB_DRAFT &&
         engine->running->job.ticket == ticket)
@@ -290,6 +367,14 @@ static void retire_drafts(struct ulm_engine *engine, uint64_t ticket)
 
 int ulm_engine_submit(struct ulm_engine *engine, const struct ulm_job *job)
 {
+    pthread_mutex_lock(&engine->mutex);
+    bool served = job->kind == ULM_JOB_OPENER && serve_ahead(engine, job);
+    pthread_mutex_unlock(&engine->mutex);
+    if (served) {
+        if (engine->wake)
+            engine->wake(engine->wake_data);
+        return 0;
+    }
     struct ulm_queued_job *queued;
     int r = ulm_queued_job_new(job, &queued);
     if (r < 0)
@@ -312,6 +397,7 @@ int ulm_engine_submit(struct ulm_engine *engine, const struct ulm_job *job)
 void ulm_engine_cancel(struct ulm_engine *engine, uint64_t ticket)
 {
     pthread_mutex_lock(&engine->mutex);
+    drop_ahead(engine, ticket);
     engine->waiting -= drop_ticket(&engine->urgent, ticket);
     engine->waiting -= drop_ticket(&engine->drafts, ticket);
     if (engine->running && engine->running->job.ticket == ticket)

@@ -75,6 +75,42 @@ struct ulm_queued_result *ulm_queued_job_result(struct ulm_queued_job *job,
     job->text_len += len + 1;
     queued->job = job;
     queued->result = (struct ulm_result){.kind = kind, .ticket = job->job.ticket, .text = copy};
-    job->refs++;
+    if (job->job.kind != ULM_JOB_DRAFT)
+        job->refs++;
     return queued;
+}
+
+void ulm_queued_job_clear(struct ulm_queued_job *job)
+{
+    job->n_results = 0;
+    job->text_len = 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_prompt(const struct ulm_prompt *a, const struct ulm_prompt *b)
+{
+    if (a->n_facts != b->n_facts || a->n_history != b->n_history || !same_text(a->text, b->text))
+        return false;
+    for (size_t i = 0; i < a->n_facts; i++) {
+        if (!same_text(a->facts[i], b->facts[i]))
+            return false;
+    }
+    for (size_t i = 0; i < a->n_history; i++) {
+        if (a->history[i].role != b->history[i].role ||
+            !same_text(a->history[i].content, b->history[i].content))
+            return false;
+    }
+    return true;
+}
+
+bool ulm_job_same(const struct ulm_job *a, const struct ulm_job *b)
+{
+    const struct ulm_opener_options *x = &a->options, *y = &b->options;
+    return x->min_words == y->min_words && x->max_words == y->max_words && x->guard == y->guard &&
+           x->beam == y->beam && x->temperature == y->temperature && x->top_p == y->top_p &&
+           x->seed == y->seed && x->hold == y->hold && same_prompt(&a->prompt, &b->prompt);
 }

@@ -48,6 +48,7 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(c->core.opener.min_words, 4);
     ck_assert_uint_eq(c->core.opener.max_words, 8);
     ck_assert(c->core.opener.guard && !c->core.opener.hold && !c->core.words_auto);
+    ck_assert(c->core.ahead);
     ck_assert(isinf(c->core.min_confidence));
     ck_assert_uint_eq(c->core.opener_wait_ms, 300);
     ck_assert_uint_eq(c->core.first_byte_ms, 4500);

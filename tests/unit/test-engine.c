@@ -99,10 +99,13 @@ static void open_engine(void)
     fake.hook = gate;
 }
 
+static bool write_ahead;
+
 static int submit(enum ulm_job_kind kind, uint64_t ticket, const char *text)
 {
     const struct ulm_job job = {
         .kind = kind,
+        .ahead = kind == ULM_JOB_DRAFT && write_ahead,
         .ticket = ticket,
         .prompt = {.text = text},
         .opener = kind == ULM_JOB_FINISH ? "The way" : NULL,
@@ -155,6 +158,50 @@ START_TEST(test_order)
     await_ends(3);
     await_idle();
     ck_assert_uint_eq(atomic_load(&fake.calls), atomic_load(&fake.forwards));
+    engine = ulm_engine_free(engine);
+}
+END_TEST
+
+/* A draft may write its opener too: the ask that equals it has all results without a token run. */
+START_TEST(test_written_ahead)
+{
+    open_engine();
+    write_ahead = true;
+    ck_assert_int_eq(submit(ULM_JOB_DRAFT, 5, "say it"), 0);
+    await_idle();
+    ulm_engine_dispatch(engine, take, NULL);
+    ck_assert_str_eq(story, "");
+    atomic_store(&fake.calls, 0);
+    ck_assert_int_eq(submit(ULM_JOB_OPENER, 5, "say it"), 0);
+    await_ends(1);
+    ck_assert_str_eq(story, "5 word [The]\n5 word [ way]\n5 word [ to]\n5 word [ say]\n"
+                            "5 word [ it]\n5 opened [The way to say it]\n");
+    ck_assert_uint_eq(atomic_load(&fake.calls), 0);
+    /* It is used once. */
+    ck_assert_int_eq(submit(ULM_JOB_OPENER, 5, "say it"), 0);
+    await_ends(2);
+    await_idle();
+    ck_assert_uint_gt(atomic_load(&fake.calls), 0);
+    /* Another text, a newer draft that is not done, another ticket, a cancelled one: not used. */
+    static const char *const asked[] = {"say all", "say it", "say it", "say it"};
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_int_eq(submit(ULM_JOB_DRAFT, 10 + i, "say it"), 0);
+        await_idle();
+        if (i == 1) {
+            set_gate(true);
+            ck_assert_int_eq(submit(ULM_JOB_DRAFT, 10 + i, "say all of it"), 0);
+            wait_at_gate();
+        }
+        if (i == 3)
+            ulm_engine_cancel(engine, 10 + i);
+        atomic_store(&fake.calls, 0);
+        ck_assert_int_eq(submit(ULM_JOB_OPENER, i == 2 ? 20 : 10 + i, asked[i]), 0);
+        set_gate(false);
+        await_ends((int)(3 + i));
+        await_idle();
+        ck_assert_uint_gt(atomic_load(&fake.calls), 0);
+    }
+    write_ahead = false;
     engine = ulm_engine_free(engine);
 }
 END_TEST
@@ -249,5 +296,5 @@ START_TEST(test_bad_file)
 }
 END_TEST
 
-UNIT_MAIN("engine", test_words_then_opened, test_order, test_cancel, test_cancel_inside_dispatch,
-          test_bounds, test_finish_and_failure, test_bad_file)
+UNIT_MAIN("engine", test_words_then_opened, test_order, test_written_ahead, test_cancel,
+          test_cancel_inside_dispatch, test_bounds, test_finish_and_failure, test_bad_file)
