@@ -40,10 +40,11 @@ def words(text):
 def finish(mock, sender, ident, reason, text):
     if not mock.open_ids.pop((sender, ident), None):
         return
-    verdict = mock.strategy if reason == "complete" else "ok"
-    result = dbus.Dictionary({"reason": reason, "source": "mixed", "verdict": verdict, "text": text,
-                              "timing": dbus.Dictionary({"first_word": 20.0, "total": 50.0},
-                                                        signature="sd")}, signature="sv")
+    result = {"reason": reason, "source": "mixed" if text else "local", "text": text,
+              "timing": dbus.Dictionary({"first_word": 20.0, "total": 50.0}, signature="sd")}
+    if reason == "complete":
+        result["verdict"] = mock.strategy
+    result = dbus.Dictionary(result, signature="sv")
     send(mock, sender, "Done", "sa{sv}", ident, result)
 
 

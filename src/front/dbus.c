@@ -15,6 +15,7 @@
 #include "util/log.h"
 
 #define LAST_WORDS_MS 500
+#define NAME_IS_OURS  1u /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
@@ -91,8 +92,11 @@ static void on_prepare(uv_prepare_t *handle)
 static int on_name(sd_bus_message *m, void *data, sd_bus_error *error)
 {
     const sd_bus_error *failed = sd_bus_message_get_error(m);
+    uint32_t outcome = 0;
     if (failed)
         ulm_log(ULM_LOG_WARNING, "D-Bus: no name %s: %s", ULM_DBUS_NAME, failed->name);
+    else if (sd_bus_message_read(m, "u", &outcome) < 0 || outcome != NAME_IS_OURS)
+        ulm_log(ULM_LOG_WARNING, "D-Bus: no name %s: another has it", ULM_DBUS_NAME);
     else
         ulm_log(ULM_LOG_INFO, "D-Bus: serving as %s", ULM_DBUS_NAME);
     return 0;
