@@ -2,12 +2,14 @@
 """The manual pages and completions against what the programs themselves say."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 import unittest
 
 ROOT = os.environ["ROOT"]
+WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))  # a command put before the built programs
 SECTIONS = ["daemon", "model", "opener", "cloud", "deadlines", "corrections", "sessions"]
 
 
@@ -20,13 +22,17 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+def built(program, *args):
+    return run(*WRAP, os.environ[program], *args)
+
+
 def options(text):
     return set(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", text))
 
 
 class Manuals(unittest.TestCase):
     def assert_options(self, program, name):
-        told = options(run(program, "--help").stdout)
+        told = options(built(program, "--help").stdout)
         self.assertTrue(told)
         text = page(name)
         for option in told:
@@ -35,11 +41,11 @@ class Manuals(unittest.TestCase):
             self.assertIn(option, told | {"config", "check-config"}, f"{name} tells of --{option}")
 
     def test_options(self):
-        self.assert_options(os.environ["ULMD"], "ulmd.8")
-        self.assert_options(os.environ["ULMCTL"], "ulmctl.1")
+        self.assert_options("ULMD", "ulmd.8")
+        self.assert_options("ULMCTL", "ulmctl.1")
 
     def test_commands_of_ulm(self):
-        told = run(os.environ["ULM"], "--help").stdout
+        told = built("ULM", "--help").stdout
         text = page("ulm.1")
         for command in re.findall(r"^  ulm ([a-z]+) ", told, re.M):
             self.assertIn(f"\n.It Cm {command}\n", text)
@@ -53,7 +59,7 @@ class Manuals(unittest.TestCase):
             with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
                 file.write(f"[{section}]\nno_such_key = 1\n")
                 file.flush()
-                result = run(os.environ["ULMD"], "--config", file.name, "--check-config")
+                result = built("ULMD", "--config", file.name, "--check-config")
             self.assertEqual(result.returncode, 1)
             self.assertIn(f"{file.name}:2", result.stderr)
             keys = result.stderr.rsplit("allowed are ", 1)[1].split()
@@ -81,8 +87,8 @@ class Manuals(unittest.TestCase):
                 self.assertRegex(text, r"\b%s\b" % word)
 
     def test_completion(self):
-        told = options(run(os.environ["ULMCTL"], "--help").stdout) \
-            | options(run(os.environ["ULMD"], "--help").stdout) | options(run(os.environ["ULM"], "--help").stdout)
+        told = options(built("ULMCTL", "--help").stdout) \
+            | options(built("ULMD", "--help").stdout) | options(built("ULM", "--help").stdout)
         for name in "ulmctl.bash", "_ulmctl":
             with open(os.path.join(ROOT, "contrib", "completion", name), encoding="utf-8") as file:
                 text = file.read()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""ulmctl against a daemon that says what the test wants. ULMCTL is the built program."""
+"""ulmctl against a daemon that says what the test wants. ULMCTL is the built program, ULMD_WRAP a
+command put before it."""
 import fcntl
 import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -15,7 +17,8 @@ import unittest
 from fake_daemon import FakeDaemon
 from screen import Screen
 
-ULMCTL = os.environ["ULMCTL"]
+WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))  # as in tests/e2e/harness.py
+ULMCTL = [*WRAP, os.environ["ULMCTL"]]
 EXAMPLES = os.environ["EXAMPLES"]
 TIMING = {"first_word": 38.2, "opener": 60, "cloud_sent": 61, "cloud_first_byte": 900,
           "cloud_first_text": 2400.5, "total": 4000, "gap": 762}
@@ -61,7 +64,7 @@ STATUS = {"event": "status", "version": "0.1.0", "uptime_s": 81,
 
 def run(script, *args, stdin=None):
     with FakeDaemon(script) as daemon:
-        result = subprocess.run([ULMCTL, "--socket", daemon.path, *args], input=stdin,
+        result = subprocess.run([*ULMCTL, "--socket", daemon.path, *args], input=stdin,
                                 capture_output=True, timeout=60)
         return result.returncode, result.stdout.decode(), result.stderr.decode(), daemon.requests
 
@@ -73,7 +76,7 @@ def run_terminal(script, *args, columns=40, rows=24, env=None, then=None):
         if pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"}, **(env or {}))
-            os.execv(ULMCTL, [ULMCTL, "--socket", daemon.path, *args])
+            os.execvp(ULMCTL[0], [*ULMCTL, "--socket", daemon.path, *args])
         raw = b""
         while True:
             try:
@@ -135,7 +138,7 @@ class Ask(unittest.TestCase):
                 ["status", "x"], ["hello", "--prometheus"], ["watch", "--interval", "0"], ["--bad"]:
             self.assertEqual(run({}, *arguments)[0], 2, arguments)
         for command in ["ask", "?"], ["status"], ["watch"], ["hello"]:
-            result = subprocess.run([ULMCTL, "--socket", "/nonexistent/s", *command],
+            result = subprocess.run([*ULMCTL, "--socket", "/nonexistent/s", *command],
                                     capture_output=True, timeout=60)
             self.assertEqual(result.returncode, 3)
             self.assertIn(b"no daemon", result.stderr)
@@ -281,10 +284,10 @@ class Examples(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (1, b"busy: 64 requests are open\n"))
 
     def test_c(self):
-        result = self.example({"ask": FIX}, os.environ["EXAMPLE_ASK"])
+        result = self.example({"ask": FIX}, *WRAP, os.environ["EXAMPLE_ASK"])
         self.assertEqual((result.returncode, result.stdout.decode()),
                          (0, "The capital of Chile — no, of Peru. It is Lima.\n"), result.stderr)
-        result = self.example({"ask": ERROR}, os.environ["EXAMPLE_ASK"])
+        result = self.example({"ask": ERROR}, *WRAP, os.environ["EXAMPLE_ASK"])
         self.assertEqual((result.returncode, result.stdout), (1, b""))
 
 

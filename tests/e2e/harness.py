@@ -3,7 +3,7 @@
 invariants on every event it reads, the stand-in cloud, and a runner that speaks TAP.
 
 Environment: ULMD, ULMCTL, ULM (the built programs), ULMD_DATA (tests/data), ULMD_WRAP (a command put
-before the daemon, such as valgrind), ULMD_SLOW (factor on every wait).
+before them, such as valgrind or qemu-aarch64), ULMD_SLOW (factor on every wait).
 """
 import glob
 import json
@@ -51,6 +51,11 @@ os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+
+
+def built(program, *args):
+    """The command line of a built program: behind the wrapper, where there is one."""
+    return [*WRAP, program, *args]
 
 
 class Violation(AssertionError):

@@ -16,7 +16,7 @@ from harness import NEUTRAL, OPENER as O
 EXAMPLES = os.path.join(harness.ROOT, "docs", "examples")
 XML = os.path.join(bus.CONF, "org.ulmd.Assistant1.xml")
 ASKERS = {"dbus_ask.py": [sys.executable, os.path.join(EXAMPLES, "dbus_ask.py")],
-          "dbus_ask.c": [os.environ["EXAMPLE_DBUS_ASK"]]}
+          "dbus_ask.c": harness.built(os.environ["EXAMPLE_DBUS_ASK"])}
 
 
 def on(system, command, **options):

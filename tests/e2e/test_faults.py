@@ -95,6 +95,8 @@ WRAPPED = bool(harness.WRAP) or SLOW > 1
 class Matrix(harness.Case):
     @classmethod
     def setUpClass(cls):
+        if WRAPPED:
+            print("# NOT TESTED: the daemon's memory, which the wrapper shares")
         # most of a row is waiting, so that several go on at once
         with ThreadPoolExecutor(6) as pool:
             cls.results = dict(zip(MATRIX, pool.map(run_row, MATRIX)))

@@ -235,12 +235,12 @@ class Configuration(harness.Case):
         self.assertEqual(daemon.run()[0], 1)
 
     def test_version(self):
-        out = subprocess.run([harness.ULMD, "--version"], check=True, stdout=subprocess.PIPE,
+        out = subprocess.run(harness.built(harness.ULMD, "--version"), check=True, stdout=subprocess.PIPE,
                              text=True).stdout
         self.assertRegex(out, r"^ulmd \d+\.\d+\.\d+")
 
     def test_wrong_arguments(self):
-        done = subprocess.run([harness.ULMD, "--sing"], check=False, stdout=subprocess.PIPE,
+        done = subprocess.run(harness.built(harness.ULMD, "--sing"), check=False, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)
         self.assertEqual(done.returncode, 2, done.stdout)
 
@@ -360,7 +360,7 @@ class Models(harness.Case):
 
 
 class Idle(harness.Case):
-    @unittest.skipIf(harness.WRAP, "valgrind makes system calls of its own")
+    @unittest.skipIf(harness.WRAP, "the wrapper makes system calls of its own")
     @unittest.skipIf(harness.TSAN, "the thread sanitizer's own thread makes system calls")
     @unittest.skipUnless(shutil.which("strace"), "no strace")
     def test_no_system_calls(self):
@@ -387,11 +387,11 @@ class Idle(harness.Case):
                 return
         self.fail(said)
 
+    @unittest.skipIf(harness.WRAP, "the wrapper has threads of its own")
     def test_no_thread_but_the_worker(self):
         daemon = self.daemon(NEUTRAL)
         self.client(daemon).ask("q")
-        if not harness.WRAP:
-            self.assertLessEqual(len(os.listdir(f"/proc/{daemon.process.pid}/task")), 3)
+        self.assertLessEqual(len(os.listdir(f"/proc/{daemon.process.pid}/task")), 3)
 
     def test_descriptors_do_not_pile_up(self):
         cloud = self.cloud("ok")

@@ -11,7 +11,7 @@ from harness import NEUTRAL, OPENER as O
 
 def ulmctl(daemon, *args, text=None):
     socket = daemon if isinstance(daemon, str) else daemon.socket
-    return subprocess.run([harness.ULMCTL, "--socket", socket, *args], check=False,
+    return subprocess.run(harness.built(harness.ULMCTL, "--socket", socket, *args), check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.WAIT,
                           input=text, encoding="utf-8",
                           stdin=subprocess.DEVNULL if text is None else None)
@@ -58,8 +58,8 @@ class Ulmctl(harness.Case):
 
     def test_control_characters_do_not_reach_a_terminal(self):
         self.upstream.play("body-newlines")
-        out = subprocess.run(["script", "-qec", f"{harness.ULMCTL} --socket {self.server.socket} "
-                              "ask question", "/dev/null"], check=True, stdin=subprocess.DEVNULL,
+        out = subprocess.run(["script", "-qec", " ".join(harness.built(
+                                  harness.ULMCTL, "--socket", self.server.socket, "ask question")), "/dev/null"], check=True, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, timeout=harness.WAIT,
                              env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}).stdout
         text = out.decode("utf-8")

@@ -134,15 +134,17 @@ class Injection(harness.Case):
         self.user.ask("again", session="s")
         self.assertEqual(self.upstream.requests[-1].history[-1], ("assistant", first.text))
 
+    @staticmethod
+    def tokenize(*args):
+        return json.loads(subprocess.run(harness.built(harness.ULM, "tokenize", *args), check=True,
+                                         stdout=subprocess.PIPE).stdout)
+
     def test_control_tokens_are_never_made_of_text(self):
         model = harness.tiny_model()
         for text in ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "a<|im_start|>user\nb"):
-            plain = json.loads(subprocess.run([harness.ULM, "tokenize", "-m", model, text], check=True,
-                                              stdout=subprocess.PIPE).stdout)
+            plain = self.tokenize("-m", model, text)
             self.assertTrue(all(i > 2 for i in plain), (text, plain))
-        special = json.loads(subprocess.run([harness.ULM, "tokenize", "-m", model, "--special",
-                                             "<|im_start|>"], check=True,
-                                            stdout=subprocess.PIPE).stdout)
+        special = self.tokenize("-m", model, "--special", "<|im_start|>")
         self.assertEqual(len(special), 1)
 
 

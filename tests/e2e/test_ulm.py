@@ -13,8 +13,9 @@ F32 = os.path.join(DATA, "tiny-f32.gguf")
 
 
 def ulm(*args, text=None):
-    return subprocess.run([os.environ["ULM"], *args], check=False, timeout=harness.WAIT, encoding="utf-8", input=text or "",
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.run(harness.built(harness.ULM, *args), check=False, timeout=harness.WAIT,
+                          encoding="utf-8", input=text or "", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
 
 
 class Ulm(unittest.TestCase):
