@@ -63,6 +63,26 @@ int ulm_decoder_prefill(struct ulm_decoder *decoder, uint64_t ticket, const int3
                         unsigned *ret_reused);
 /* One token more in a slot; logits of the next. false: the slot is full. */
 bool ulm_decoder_step(struct ulm_decoder *decoder, struct ulm_slot *slot, int32_t id);
+
+#define ULM_GUESSES 3u /* with the chosen token one pass of 4 rows, which costs what 1 row costs */
+static_assert(1 + ULM_GUESSES <= ULM_BEAM_MAX, "a pass's logits have room");
+
+/* Tokens that were run ahead of being chosen; they lie in the slot's kv behind its n ids, and
+ * their logits in decoder->logits from the second row on. */
+struct ulm_guess {
+    int32_t ids[ULM_GUESSES];
+    unsigned n, used;
+    unsigned prompt; /* ids of the slot to look in; 0 = no guessing */
+};
+
+/* The slot holds the prompt and nothing else. */
+void ulm_guess_begin(const struct ulm_decoder *decoder, const struct ulm_slot *slot,
+                     struct ulm_guess *guess);
+/* ulm_decoder_step, with guesses run along. Whoever then uses the slot otherwise truncates its kv
+ * to its n ids first. */
+bool ulm_guess_step(struct ulm_decoder *decoder, struct ulm_slot *slot, struct ulm_guess *guess,
+                    int32_t id);
+
 /* ulm_forward, counted. */
 void ulm_decoder_forward(struct ulm_decoder *decoder, const struct ulm_row *rows, size_t n,
                          float *logits);

@@ -106,9 +106,10 @@ static int search_on(struct ulm_decoder *d, struct ulm_slot *slot, const struct 
                      const struct ulm_opener_options *options, const struct ulm_watch *watch,
                      struct ulm_speech *ret)
 {
-    if (slot->n != mark->at) {
-        slot->n = mark->at - 1;
-        ulm_kv_truncate(slot->kv, slot->n);
+    bool back = slot->n != mark->at;
+    slot->n = back ? mark->at - 1 : slot->n;
+    ulm_kv_truncate(slot->kv, slot->n);
+    if (back) {
         if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
             return -ENOBUFS;
     }
@@ -124,6 +125,8 @@ static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
     ulm_sampler_init(&sampler, options->temperature, options->top_p, options->seed);
     bool greedy = options->temperature <= 0;
     struct mark mark = {*speech, slot->n};
+    struct ulm_guess guess;
+    ulm_guess_begin(d, slot, &guess);
     /* A word of the request may take many tokens; a text without spaces must end some time. */
     unsigned budget = 6 * options->max_words + 8;
     while (speech->tokens < budget) {
@@ -154,7 +157,7 @@ static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
         ulm_line_add(&speech->line, piece, len);
         if (watch->stop(watch->data))
             return ULM_STOPPED;
-        if (!ulm_decoder_step(d, slot, choice.id))
+        if (!ulm_guess_step(d, slot, &guess, choice.id))
             break;
     }
     if (!ulm_guard_whole(&d->guard, &speech->line))

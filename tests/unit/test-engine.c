@@ -148,7 +148,7 @@ START_TEST(test_order)
     ck_assert_ptr_nonnull(strstr(story, "3 opened"));
     ck_assert_ptr_nonnull(strstr(strstr(story, "3 opened"), "4 opened"));
     await_idle();
-    /* Draft 1 was finished later: its ask runs one token before the first word. */
+    /* Draft 1 was finished later: of its ask's prompt, longer than this, nearly nothing is run. */
     atomic_store(&fake.calls, 0);
     atomic_store(&fake.forwards, 0);
     ck_assert_int_eq(submit(ULM_JOB_OPENER, 1,
@@ -157,7 +157,7 @@ START_TEST(test_order)
                      0);
     await_ends(3);
     await_idle();
-    ck_assert_uint_eq(atomic_load(&fake.calls), atomic_load(&fake.forwards));
+    ck_assert_uint_lt(atomic_load(&fake.forwards), 32);
     engine = ulm_engine_free(engine);
 }
 END_TEST

@@ -246,6 +246,29 @@ START_TEST(test_sampling)
 }
 END_TEST
 
+/* Words of the request are guessed and run along: the same text in fewer passes, also where the
+ * guesses are wrong or the guard sends the decoder back. */
+START_TEST(test_lookup)
+{
+    static const struct {
+        const char *request, *first, *second, *text;
+    } cases[] = {
+        {"the way to say it now", "The way to say it", NULL, "The way to say it"},
+        {"the way to see it now", "The way to say it", NULL, "The way to say it"},
+        {"the way to say 7 things", "The way to say 8", "The way to say it", "The way to say it"},
+    };
+    struct ulm_outcome outcome;
+    open_decoder("");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_str_eq(said(cases[i].request, cases[i].first, cases[i].second), cases[i].text);
+    const struct fake_reply replies[] = {{cases[0].first, 10, false}};
+    fake_reset(replies, 1);
+    ck_assert_int_eq(ask(cases[0].request, &plain, &outcome), 0);
+    ck_assert_uint_lt(atomic_load(&fake.calls), outcome.generated_tokens * 2 / 3);
+    decoder = ulm_decoder_free(decoder);
+}
+END_TEST
+
 /* An ask that equals its last draft runs one token before its first word. */
 START_TEST(test_reuse)
 {
@@ -353,5 +376,5 @@ START_TEST(test_broken_numbers)
 END_TEST
 
 UNIT_MAIN("opener", test_words, test_length, test_guard, test_facts_and_history_count_as_said,
-          test_form_without_guard, test_beam, test_search_on, test_sampling, test_reuse, test_stop,
+          test_form_without_guard, test_beam, test_search_on, test_sampling, test_lookup, test_reuse, test_stop,
           test_long_prompt, test_finish, test_broken_numbers)
