@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ulmd: arguments, then the daemon (app/daemon.c). */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/daemon.h"
 #include "app/journal.h"
@@ -21,10 +23,17 @@ static void print_usage(FILE *out)
           out);
 }
 
-/* Nobody reads this process's memory: neither a core dump nor a debugger of the same user. */
+/* Nobody reads this process's memory: neither a core dump nor a debugger of the same user. Should
+ * somebody who may make a dump of it, no mapping is in it: every buffer, the stacks and the model's
+ * state are kept out, as MADV_DONTDUMP would keep out single ones. */
 static void harden(void)
 {
     const struct rlimit no_core = {0, 0};
+    int filter = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+    if (filter >= 0) {
+        (void)!write(filter, "0", 1);
+        (void)close(filter);
+    }
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)setrlimit(RLIMIT_CORE, &no_core);
     (void)umask(077);
