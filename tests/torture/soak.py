@@ -30,7 +30,8 @@ class Soak:
         self.args = args
         self.lock = threading.Lock()
         self.ended, self.missed, self.busy, self.broken = 0, [], 0, []
-        self.first_words, self.running = [], 0
+        self.first_words, self.running, self.peak = [], 0, 0
+        self.told, self.cut = 0, 0  # readers that do not read
         self.cloud = standin.Standin()
         self.cloud.keep_records = False
         limits = {"max_clients": args.connections + 400, "max_requests": 64}
@@ -43,9 +44,9 @@ class Soak:
                         for p in glob.glob(os.path.join(standin.SCENARIOS, "*.play")))
         self.faults = [f for f in faults if f != "bomb"]  # its making costs the load generator
 
-    def one(self, number, chance):
+    def one(self, number, chance, name=None):
         """One request on a connection of its own."""
-        name = "ok" if chance.random() < 0.6 else chance.choice(self.faults)
+        name = name or ("ok" if chance.random() < 0.6 else chance.choice(self.faults))
         end = chance.random()
         user = None
         try:
@@ -92,6 +93,55 @@ class Soak:
         time.sleep(1)
         return self.sample()
 
+    def spawn(self, work, *args):
+        with self.lock:
+            self.running += 1
+        threading.Thread(target=work, args=args, daemon=True).start()
+
+    def ask_one(self):
+        self.number += 1
+        self.spawn(self.one, self.number, random.Random(self.number))
+
+    def crowd(self):
+        """As many at once as the daemon takes, none of which ends soon."""
+        stalls = ["stall-tag", "stall-open", "stall-text", "pings", "slow"]
+        for i in range(64):
+            self.number += 1
+            self.spawn(self.one, self.number, random.Random(self.number), stalls[i % len(stalls)])
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            self.peak = max(self.peak, self.daemon.status()["requests"]["open"])
+            time.sleep(0.05)
+
+    def deaf(self):
+        """Asks for more than its queue holds and does not read for some seconds: it is told so in its
+        last line, or, deaf for longer than that line may wait, cut off; or it gets every end."""
+        user = None
+        try:
+            user = self.daemon.client()
+            answers = [user.start("A long one, play:long-answer") for _ in range(16)]
+            time.sleep(2)
+            user.read_until(lambda: user.eof or all(a.terminal for a in answers), LATEST_END)
+            last = user.loose[-1] if user.loose else {}
+            with self.lock:
+                if last.get("event") == "error" and last["code"] == "busy" and "id" not in last:
+                    self.told += 1
+                elif not all(a.terminal for a in answers):
+                    self.missed.append("a deaf reader was not told")
+        except harness.Violation as error:
+            with self.lock:
+                if "ends inside a line" in str(error):
+                    self.cut += 1
+                else:
+                    self.broken.append(f"deaf: {error}"[:500])
+        except (AssertionError, OSError) as error:
+            self.missed.append(f"deaf: {error}"[:500])
+        finally:
+            if user:
+                user.close()
+            with self.lock:
+                self.running -= 1
+
     def slow_readers(self):
         """Connections that ask and hardly read."""
         users = []
@@ -102,37 +152,35 @@ class Soak:
             users.append(user)
         return users
 
-    def spell(self, seconds, chance):
-        """Requests at the given rate for some time."""
+    def spell(self, seconds):
+        """A crowd, then requests at the given rate for some time, beside one that does not read."""
+        self.crowd()
         start, sent = time.monotonic(), 0
+        self.spawn(self.deaf)
         while time.monotonic() - start < seconds:
             due = int((time.monotonic() - start) * self.args.rate)
             while sent < due and self.running < 150:
-                with self.lock:
-                    self.running += 1
-                self.number += 1
-                threading.Thread(target=self.one, args=(self.number, random.Random(self.number)),
-                                 daemon=True).start()
+                self.ask_one()
                 sent += 1
             sent = max(sent, due)
             time.sleep(0.02)
 
     def run(self):
-        chance = random.Random(1)
         self.number = 0
         idle = [self.daemon.client() for _ in range(self.args.connections)]
         slow = self.slow_readers()
         # warm: buffers, pools and the allocator reach their size
-        self.spell(max(5, self.args.minutes * 60 * 0.1), chance)
+        self.spell(max(5, self.args.minutes * 60 * 0.1))
         first = self.quiet_sample()
         start, samples = time.monotonic(), [first]
         while time.monotonic() - start < self.args.minutes * 60:
             left = self.args.minutes * 60 - (time.monotonic() - start)
-            self.spell(min(60, max(1, left)), chance)
+            self.spell(min(60, max(1, left)))
             samples.append(self.quiet_sample())
             print(f"{(time.monotonic() - start) / 60:8.1f} min  ended {self.ended}  busy {self.busy}"
                   f"  missed {len(self.missed)}  broken {len(self.broken)}"
-                  f"  rss {samples[-1][0]} KiB  fds {samples[-1][1]}", flush=True)
+                  f"  rss {samples[-1][0]} KiB  fds {samples[-1][1]}  peak {self.peak}"
+                  f"  deaf {self.told}+{self.cut}", flush=True)
         for user in slow + idle:
             user.close()
         words = sorted(self.first_words) or [0]
@@ -142,9 +190,12 @@ class Soak:
             "minutes": self.args.minutes, "rate": self.args.rate,
             "connections": self.args.connections, "ended": self.ended, "busy": self.busy,
             "missed": len(self.missed), "broken": len(self.broken),
+            "peak_open": self.peak, "deaf_told": self.told,
+            "deaf_cut": self.cut,
             "first_word_p50_ms": statistics.median(words),
             "first_word_p99_ms": words[int(len(words) * 0.99)],
-            "rss_kib": half[-1][0], "rss_drift_kib": half[-1][0] - half[0][0],
+            "rss_first_kib": first[0], "rss_kib": half[-1][0],
+            "rss_drift_kib": half[-1][0] - half[0][0],
             "fd_drift": half[-1][1] - half[0][1]}
         print(json.dumps(result))
         for line in (self.missed + self.broken)[:20]:
