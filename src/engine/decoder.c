@@ -198,6 +198,12 @@ const struct ulm_model_info *ulm_decoder_info(const struct ulm_decoder *d)
     return &d->info;
 }
 
+void ulm_decoder_forget(struct ulm_decoder *d)
+{
+    ulm_guard_forget(&d->guard);
+    ulm_chat_forget(d->chat);
+}
+
 void ulm_decoder_bind(const struct ulm_decoder *d)
 {
     ulm_runner_bind(d->runner);

@@ -26,6 +26,9 @@ int ulm_decoder_new(const struct ulm_engine_config *config, struct ulm_decoder *
 struct ulm_decoder *ulm_decoder_free(struct ulm_decoder *decoder);
 const struct ulm_model_info *ulm_decoder_info(const struct ulm_decoder *decoder);
 
+/* After a job: no text of its request stays here; its token ids do, for the next one's reuse. */
+void ulm_decoder_forget(struct ulm_decoder *decoder);
+
 /* Binds the calling thread, which is the one to run the jobs, to the configured cores. */
 void ulm_decoder_bind(const struct ulm_decoder *decoder);
 

@@ -264,6 +264,7 @@ static void *work(void *data)
         note_state(engine);
         pthread_mutex_unlock(&engine->mutex);
         run(engine, job);
+        ulm_decoder_forget(engine->decoder);
         pthread_mutex_lock(&engine->mutex);
         engine->running = NULL;
         put_away(engine, job);

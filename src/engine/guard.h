@@ -48,6 +48,8 @@ void ulm_guard_deinit(struct ulm_guard *guard);
 /* Reads the words of a request. opener: words already out (FINISH), or NULL. -ENOMEM. */
 int ulm_guard_prepare(struct ulm_guard *guard, bool on, const struct ulm_prompt *prompt,
                       const char *opener);
+/* Wipes the words of the request; the memory is kept. */
+void ulm_guard_forget(struct ulm_guard *guard);
 
 /* Whether piece may be appended to the line. A piece that begins with a space opens a word. */
 bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line, const char *piece,

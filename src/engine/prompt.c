@@ -293,6 +293,13 @@ int ulm_chat_render(struct ulm_chat *chat, const struct ulm_prompt *prompt, cons
     return 0;
 }
 
+void ulm_chat_forget(struct ulm_chat *chat)
+{
+    if (chat->json.data)
+        explicit_bzero(chat->json.data, chat->json.size);
+    ulm_buf_clear(&chat->json);
+}
+
 void ulm_chat_head(struct ulm_chat *chat, const int32_t **ret_ids, size_t *ret_n)
 {
     const struct pieces none = {0};

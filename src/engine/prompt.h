@@ -38,6 +38,9 @@ const char *ulm_chat_default_system(const struct ulm_gguf *gguf);
 int ulm_chat_render(struct ulm_chat *chat, const struct ulm_prompt *prompt, const int32_t **ret_ids,
                     size_t *ret_n, bool *ret_shortened);
 
+/* Wipes what the last prompt left as text; its ids stay. */
+void ulm_chat_forget(struct ulm_chat *chat);
+
 /* What every prompt without facts and history begins with: its KV is computed once. */
 void ulm_chat_head(struct ulm_chat *chat, const int32_t **ret_ids, size_t *ret_n);
 

@@ -237,9 +237,8 @@ static int add_text(struct ulm_guard *guard, const char *text)
 int ulm_guard_prepare(struct ulm_guard *guard, bool on, const struct ulm_prompt *prompt,
                       const char *opener)
 {
+    ulm_guard_forget(guard);
     guard->on = on;
-    ulm_words_clear(&guard->said);
-    ulm_words_clear(&guard->twice);
     if (!on)
         return 0;
     int r = add_text(guard, prompt->text);
@@ -252,6 +251,12 @@ int ulm_guard_prepare(struct ulm_guard *guard, bool on, const struct ulm_prompt 
     ulm_words_seal(&guard->said);
     ulm_words_seal_doubles(&guard->twice);
     return r;
+}
+
+void ulm_guard_forget(struct ulm_guard *guard)
+{
+    ulm_words_clear(&guard->said);
+    ulm_words_clear(&guard->twice);
 }
 
 void ulm_guard_deinit(struct ulm_guard *guard)

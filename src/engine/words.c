@@ -14,6 +14,8 @@ void ulm_words_deinit(struct ulm_words *words)
 
 void ulm_words_clear(struct ulm_words *words)
 {
+    if (words->bytes)
+        explicit_bzero(words->bytes, words->used);
     words->used = 0;
     words->n = 0;
 }

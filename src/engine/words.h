@@ -18,7 +18,7 @@ struct ulm_words {
 };
 
 void ulm_words_deinit(struct ulm_words *words);
-void ulm_words_clear(struct ulm_words *words);
+void ulm_words_clear(struct ulm_words *words); /* the bytes are wiped */
 int ulm_words_add(struct ulm_words *words, const char *text, size_t len); /* -ENOMEM */
 /* Sorts and drops doubles; only then may the set be asked. */
 void ulm_words_seal(struct ulm_words *words);

@@ -25,14 +25,19 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ULMD = os.environ.get("ULMD", os.path.join(ROOT, "build", "src", "ulmd"))
 ULMCTL = os.environ.get("ULMCTL", os.path.join(ROOT, "build", "src", "tools", "ulmctl"))
 ULM = os.environ.get("ULM", os.path.join(ROOT, "build", "src", "tools", "ulm"))
-TSAN = False
+TSAN = ASAN = False
 if os.path.exists(ULMD):
     with open(ULMD, "rb") as program:
-        TSAN = b"__tsan_init" in program.read()
+        TSAN = b"__tsan_init" in (code := program.read())
+        ASAN = b"__asan_init" in code
 DATA = os.environ.get("ULMD_DATA", os.path.join(ROOT, "tests", "data"))
 WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))
 SLOW = float(os.environ.get("ULMD_SLOW", "1"))
 WAIT = 30 * SLOW  # how long a test waits for what must come
+
+# Whether what the daemon has in memory can be searched, and if not, why
+MEMORY = os.getuid() == 0 and not (ASAN or TSAN or WRAP)
+NO_MEMORY = "needs root, and memory that is not a sanitizer's or valgrind's"
 
 # An opener every expectation can be exact about: below the threshold the neutral text is used.
 OPENER = "The answer to that is"
@@ -407,6 +412,22 @@ class Daemon:
             if self.listener:
                 self.listener.close()
             shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def count_in_memory(pid, needles):
+    """How often each of the byte strings stands in what that process can write to. Needs root."""
+    count = dict.fromkeys(needles, 0)
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, \
+            open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, mode = line.split()[:2]
+            if mode.startswith("rw"):
+                start, end = (int(part, 16) for part in span.split("-"))
+                memory.seek(start)
+                data = memory.read(end - start)
+                for needle in needles:
+                    count[needle] += data.count(needle)
+    return count
 
 
 class Case(unittest.TestCase):

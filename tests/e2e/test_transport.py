@@ -138,6 +138,24 @@ class Edge(harness.Case):
         self.assertEqual([line[3] for line in lines].count("POST"), 3)
         self.assertEqual(len({line[0] for line in lines}), 1, lines)
 
+    @harness.unittest.skipUnless(harness.MEMORY, harness.NO_MEMORY)
+    def test_http2_keeps_no_copy_of_the_key(self):
+        """While the connection is kept there is the one copy that is locked."""
+        secret = "sk-SECRETKEY-of-the-connection"
+        daemon = self.daemon({**NEUTRAL, "cloud": {
+            "url": "https://localhost/v1", "model": "m", "ca_file": self.certs.ca,
+            "unix_socket": os.path.join(self.nginx(), "h2")}}, start=False)
+        key = os.path.join(daemon.dir, "key")
+        with open(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(secret)
+        daemon.sections["cloud"]["key_file"] = key
+        daemon.write_config()
+        daemon.start()
+        for _ in range(3):
+            self.assertEqual(self.client(daemon).ask("q").text, TEXT, daemon.log())
+        self.assertEqual(harness.count_in_memory(daemon.process.pid, [secret.encode()]),
+                         {secret.encode(): 1})
+
     def test_http1_after_a_first_moment_over_kept_connections(self):
         lines = self.ask_three(self.nginx(), "h1")
         self.assertEqual({line[1] for line in lines}, {"HTTP/1.1"})

@@ -3,9 +3,13 @@
 import json
 import os
 import random
+import shutil
 import socket
+import struct
 import subprocess
+import tempfile
 import threading
+import time
 
 import harness
 from harness import NEUTRAL, OPENER as O
@@ -85,6 +89,56 @@ class Privacy(harness.Case):
         daemon.wrap = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *harness.WRAP]
         daemon.start()
         self.assertEqual(os.stat(f"/proc/{daemon.process.pid}/environ").st_uid, 0)
+
+
+    @harness.unittest.skipUnless(shutil.which("gcore"), "no gcore (of gdb)")
+    @harness.unittest.skipUnless(harness.MEMORY, harness.NO_MEMORY)
+    def test_a_dump_by_root_tells_nothing(self):
+        """While all of it is in memory, a dump holds none of it."""
+        cloud, daemon = self.start()
+        cloud.play("stall-text")
+        user = self.client(daemon)
+        answer = user.start(SECRETS["question"], context=[SECRETS["fact"]], history=[
+            {"role": "user", "content": SECRETS["turn"]},
+            {"role": "assistant", "content": SECRETS["turn"]}])
+        user.read_until(lambda: answer.has("delta"))
+        needles = [SECRETS[name].encode() for name in ("question", "fact", "turn", "key", "opener")]
+        found = harness.count_in_memory(daemon.process.pid, needles)
+        self.assertTrue(all(found.values()), f"not there to be found: {found}")
+        with open(f"/proc/{daemon.process.pid}/coredump_filter", encoding="ascii") as file:
+            self.assertEqual(int(file.read(), 16), 0)
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["gcore", "-o", os.path.join(folder, "core"), str(daemon.process.pid)],
+                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+            with open(os.path.join(folder, f"core.{daemon.process.pid}"), "rb") as file:
+                core = file.read()
+        # its notes hold registers, and so the last bytes that were copied, whatever they were
+        table, size, count = struct.unpack_from("<Q14xHH", core, 32)
+        headers = [struct.unpack_from("<IIQQQQ", core, table + i * size) for i in range(count)]
+        memory = b"".join(core[h[2]:h[2] + h[5]] for h in headers if h[0] == 1)  # PT_LOAD
+        needles.append(b"a beginning that is")  # of the cloud's answer
+        self.assertEqual({n: memory.count(n) for n in needles}, dict.fromkeys(needles, 0))
+
+    @harness.unittest.skipUnless(harness.MEMORY, harness.NO_MEMORY)
+    def test_what_is_freed_is_overwritten(self):
+        """Answers are gone from memory with the connection that got them, sessions with their
+        reset; of the key there is the one copy that is locked and left out of dumps."""
+        cloud, daemon = self.start()
+        user = self.client(daemon)
+        for _ in range(5):
+            user.ask(SECRETS["question"], context=[SECRETS["fact"]], history=[
+                {"role": "user", "content": SECRETS["turn"]},
+                {"role": "assistant", "content": SECRETS["turn"]}])
+            user.ask(SECRETS["question"], session="s")
+        needles = [SECRETS[name].encode() for name in ("question", "fact", "turn", "answer", "key")]
+        self.assertGreater(harness.count_in_memory(daemon.process.pid, needles)[needles[3]], 0)
+        user.request("reset", session="s")
+        user.close()
+        expected = dict(zip(needles, (0, 0, 0, 0, 1)))
+        until = time.monotonic() + harness.WAIT
+        while (found := harness.count_in_memory(daemon.process.pid, needles)) != expected:
+            self.assertLess(time.monotonic(), until, f"still there: {found}")
 
 
 class Injection(harness.Case):
