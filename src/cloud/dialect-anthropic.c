@@ -17,10 +17,12 @@ void ulm_anthropic_write(struct ulm_writer *writer, const struct ulm_body *body)
         ulm_put(writer, ",\"system\":");
         ulm_put_string(writer, body->system);
     }
-    if (body->reasoning_effort) {
+    if (ulm_body_thinks(body)) {
         ulm_put(writer, ",\"output_config\":{\"effort\":");
         ulm_put_string(writer, body->reasoning_effort);
         ulm_put(writer, "}");
+    } else if (body->reasoning_effort) { /* unset: models differ in what they take */
+        ulm_put(writer, ",\"thinking\":{\"type\":\"disabled\"}");
     }
     ulm_put(writer, ",\"messages\":[");
     ulm_put_turns(writer, body, true);

@@ -41,7 +41,17 @@ static void put_effort(struct ulm_writer *writer, const struct ulm_body *body)
 }
 
 static const char usage_option[] = ",\"stream_options\":{\"include_usage\":true}";
-static const char no_thinking[] = ",\"chat_template_kwargs\":{\"enable_thinking\":false}";
+
+/* For servers that render a model's own chat template: which of the two names turns its thinking
+ * off depends on the template, which ignores the other. */
+static void put_template_effort(struct ulm_writer *writer, const struct ulm_body *body)
+{
+    if (ulm_body_thinks(body))
+        put_effort(writer, body);
+    else
+        ulm_put(writer, ",\"chat_template_kwargs\":{\"enable_thinking\":false,"
+                        "\"thinking\":false}");
+}
 
 void ulm_openai_write(struct ulm_writer *writer, const struct ulm_body *body)
 {
@@ -61,12 +71,18 @@ void ulm_mistral_write(struct ulm_writer *writer, const struct ulm_body *body)
     ulm_put(writer, "}");
 }
 
+/* Thinks, and at length, unless it is told not to. Prefill is had at its /beta base URL alone. */
 void ulm_deepseek_write(struct ulm_writer *writer, const struct ulm_body *body)
 {
     put_head(writer, body, ",\"prefix\":true");
     put_limit(writer, "max_tokens", body);
     ulm_put(writer, usage_option);
-    put_effort(writer, body);
+    if (ulm_body_thinks(body)) {
+        ulm_put(writer, ",\"thinking\":{\"type\":\"enabled\"}");
+        put_effort(writer, body);
+    } else {
+        ulm_put(writer, ",\"thinking\":{\"type\":\"disabled\"}");
+    }
     ulm_put(writer, "}");
 }
 
@@ -75,8 +91,7 @@ void ulm_vllm_write(struct ulm_writer *writer, const struct ulm_body *body)
     put_head(writer, body, "");
     put_limit(writer, "max_tokens", body);
     ulm_put(writer, usage_option);
-    ulm_put(writer, no_thinking);
-    put_effort(writer, body);
+    put_template_effort(writer, body);
     if (body->opener)
         ulm_put(writer, ",\"continue_final_message\":true,\"add_generation_prompt\":false,"
                         "\"echo\":false");
@@ -88,27 +103,32 @@ void ulm_sglang_write(struct ulm_writer *writer, const struct ulm_body *body)
     put_head(writer, body, "");
     put_limit(writer, "max_tokens", body);
     ulm_put(writer, usage_option);
-    ulm_put(writer, no_thinking);
-    put_effort(writer, body);
+    put_template_effort(writer, body);
     if (body->opener)
         ulm_put(writer, ",\"continue_final_message\":true");
     ulm_put(writer, "}");
 }
 
+/* Takes the effort as a variable of the chat template. */
 void ulm_llama_server_write(struct ulm_writer *writer, const struct ulm_body *body)
 {
     put_head(writer, body, "");
     put_limit(writer, "max_tokens", body);
     ulm_put(writer, usage_option);
-    ulm_put(writer, no_thinking);
-    put_effort(writer, body);
-    ulm_put(writer, ",\"cache_prompt\":true,\"sse_ping_interval\":5}");
+    ulm_put(writer, ",\"chat_template_kwargs\":{");
+    if (ulm_body_thinks(body)) {
+        ulm_put(writer, "\"reasoning_effort\":");
+        ulm_put_string(writer, body->reasoning_effort);
+    } else {
+        ulm_put(writer, "\"enable_thinking\":false");
+    }
+    ulm_put(writer, "},\"cache_prompt\":true,\"sse_ping_interval\":5}");
 }
 
 void ulm_openrouter_write(struct ulm_writer *writer, const struct ulm_body *body)
 {
     put_head(writer, body, "");
-    put_limit(writer, "max_tokens", body);
+    put_limit(writer, "max_completion_tokens", body);
     ulm_put(writer, usage_option);
     ulm_put(writer, ",\"reasoning\":{\"exclude\":true");
     if (body->reasoning_effort) {

@@ -11,7 +11,7 @@ void ulm_ollama_write(struct ulm_writer *writer, const struct ulm_body *body)
     ulm_put(writer, "{\"model\":");
     ulm_put_string(writer, body->model);
     ulm_put(writer, ",\"stream\":true,\"think\":");
-    if (body->reasoning_effort && strcmp(body->reasoning_effort, "none") != 0)
+    if (ulm_body_thinks(body))
         ulm_put_string(writer, body->reasoning_effort);
     else
         ulm_put(writer, "false");

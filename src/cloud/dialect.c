@@ -184,6 +184,11 @@ void ulm_put_turns(struct ulm_writer *writer, const struct ulm_body *body, bool 
     ulm_put_turn(writer, "user", body->user, "");
 }
 
+bool ulm_body_thinks(const struct ulm_body *body)
+{
+    return body->reasoning_effort && strcmp(body->reasoning_effort, "none") != 0;
+}
+
 int ulm_dialect_write(const struct ulm_dialect_table *table, const struct ulm_body *body,
                       struct ulm_buf *buf)
 {

@@ -53,6 +53,9 @@ int ulm_dialect_write(const struct ulm_dialect_table *table, const struct ulm_bo
  * where that is a known one, else "provider". Never its message. */
 const char *ulm_dialect_error_word(const struct cJSON *error);
 
+/* The configuration asks for reasoning: an effort is set, and it is not "none". */
+bool ulm_body_thinks(const struct ulm_body *body);
+
 /* For the dialects' writers. put: raw JSON text. */
 void ulm_put(struct ulm_writer *writer, const char *raw);
 void ulm_put_string(struct ulm_writer *writer, const char *text);

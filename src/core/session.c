@@ -503,7 +503,7 @@ static void expire(struct ulm_session *s, bool total)
     } else {
         /* No time is left to finish the sentence in. */
         give_up_engine(s);
-        if (s->state == ULM_STATE_AWAITING)
+        if (s->state == ULM_STATE_AWAITING || s->state == ULM_STATE_STREAMING)
             ulm_voice_notice(s, ULM_NOTICE_OFFLINE);
         close_locally(s);
     }

@@ -61,6 +61,9 @@ class Chat:
     def ping(self):
         return ": keep-alive\n\n"
 
+    def odd(self):
+        return 'event: strange\ndata:{"odd":1}\n\n'
+
 
 class OpenRouter(Chat):
     reasoning = "reasoning"
@@ -141,6 +144,9 @@ class Responses:
     def ping(self):
         return ": ping\n\n"
 
+    def odd(self):
+        return self._event("response.strange", odd=1).replace("data: ", "data:")
+
 
 class Anthropic:
     """Anthropic Messages: content blocks, a cumulative usage, message_stop."""
@@ -211,6 +217,9 @@ class Anthropic:
     def ping(self):
         return self._event("ping")
 
+    def odd(self):
+        return self._event("strange", odd=1).replace("data: ", "data:")
+
 
 class Ollama:
     """Ollama's own API: one JSON object a line, the last one with `done`."""
@@ -254,6 +263,9 @@ class Ollama:
 
     def ping(self):
         return "\n"
+
+    def odd(self):
+        return '{"odd":1}\n'
 
 
 NAMES = {

@@ -23,6 +23,10 @@ the end of the line, or as a JSON string where they begin with a quotation mark:
     open                the headers, at once          fail KIND MESSAGE    an error body
     reset               TCP reset                     cut                  close without an ending
     bytes HEX           bytes that are no UTF-8       then                 the next attempt's steps
+    half TEXT           an event broken off in it     broken TEXT          its event, no JSON
+    spoilt TEXT         its event, {} is no UTF-8     escaped TEXT         its event, \\u escapes
+    twice TEXT          its event, the member double  lines lf|cr|crlf     line ends from now on
+    odd                 an event that nobody knows    repeat N "TEXT"      say it N times
 
 {opener} in an argument stands for the opener of the request, {opener:2} for its last two words.
 The steps after `then` answer the second request with the same body: a retry. A request whose
@@ -104,6 +108,14 @@ def load_scenario(name):
         return parse_scenario(file.read())
 
 
+def zero_bomb(mebibytes):
+    """Pieces of a gzip stream of so many MiB of zeros; its checksum is never reached."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    first, second = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+                     for _ in range(2))
+    return [first] + [second] * (mebibytes - 1)
+
+
 class Player:
     """Plays one take on one connection."""
 
@@ -112,6 +124,7 @@ class Player:
         self.shape = dialects.for_path(request.path)
         self.status, self.headers = 200, []
         self.chunk_bytes, self.drip_ms = 0, 0
+        self.line_end = "\n"
         self.begun = self.started = self.ended = False
 
     def play(self, steps):
@@ -151,7 +164,7 @@ class Player:
         text = "" if self.started else self.shape.start()
         self.started = True
         text += make(*arguments)
-        self.send(text.encode("utf-8", "surrogatepass"))
+        self.send(text.replace("\n", self.line_end).encode("utf-8", "surrogatepass"))
 
     def pause(self, ms):
         """Waits, and raises Gone as soon as the peer closes. None = until it does."""
@@ -184,6 +197,11 @@ class Player:
     def words(self, argument):
         for word in re.findall(r"\s*\S+|\s+$", argument):
             self.say(word)
+
+    def repeat(self, argument):
+        count, _, text = argument.partition(" ")
+        for _ in range(int(count)):
+            self.say(json.loads(text))
 
     def think(self, argument):
         self.emit(self.shape.think, argument)
@@ -236,15 +254,43 @@ class Player:
     def raw_bytes(self, argument):
         self.send(bytes.fromhex(argument))
 
+    def half(self, argument):
+        """A text event up to the middle of its last word, or of a character there."""
+        event = self.shape.text(argument).encode()
+        self.send(event[:event.rindex(argument.encode()[-4:]) + 1])
+
+    def broken(self, argument):
+        self.emit(lambda: self.shape.text(argument).replace("{", "{nonsense ", 1))
+
+    def spoilt(self, argument):
+        before, after = self.shape.text(argument).split("{}")
+        self.send(before.encode() + b"\xff\xfe\x80" + after.encode())
+
+    def escaped(self, argument):
+        event = self.shape.text(argument)
+        self.emit(lambda: "".join(
+            c if c < "\x80" else json.dumps(c)[1:-1] for c in event))
+
+    def twice(self, argument):
+        """The member that holds the text stands there twice; the last counts."""
+        quoted = json.dumps(argument)
+        self.emit(lambda: re.sub(r'("\w+"):' + re.escape(quoted), r'\1:"wrong",\1:' + quoted,
+                                 self.shape.text(argument)))
+
+    def odd(self, argument):
+        """An event that nobody knows."""
+        self.emit(self.shape.odd)
+
+    def lines(self, argument):
+        self.line_end = {"lf": "\n", "cr": "\r", "crlf": "\r\n"}[argument]
+
     def fill(self, argument):
         self.say("x" * int(argument))
 
     def bomb(self, argument):
-        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
         self.headers.append("Content-Encoding: gzip")
-        for _ in range(int(argument)):
-            self.send(packer.compress(b"\0" * (1 << 20)))
-        self.send(packer.flush())
+        for piece in zero_bomb(int(argument)):
+            self.send(piece)
 
     def wait(self, argument):
         self.pause(int(argument))
@@ -264,10 +310,12 @@ class Player:
 
     VERBS = {
         "status": set_status, "header": header, "chunks": chunks, "drip": drip, "say": say,
-        "words": words, "think": think, "refuse": refuse, "usage": usage, "finish": finish,
-        "end": end, "answer": answer, "error": error, "body": body, "ping": ping,
-        "raw": raw, "bytes": raw_bytes, "fill": fill, "bomb": bomb, "wait": wait, "stall": stall,
-        "open": open, "fail": fail, "reset": reset, "cut": cut,
+        "words": words, "repeat": repeat, "think": think, "refuse": refuse, "usage": usage,
+        "finish": finish, "end": end, "answer": answer, "error": error, "body": body,
+        "ping": ping, "half": half, "broken": broken, "spoilt": spoilt, "escaped": escaped,
+        "twice": twice, "odd": odd, "lines": lines, "raw": raw, "bytes": raw_bytes, "fill": fill,
+        "bomb": bomb, "wait": wait, "stall": stall, "open": open, "fail": fail, "reset": reset,
+        "cut": cut,
     }
 
 

@@ -1,82 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The hand-off, word for word: what the cloud says and what the client is left with.
-
-The opener is a neutral text of the configuration, so that every expectation is exact."""
+"""Around the hand-off: what the cloud is asked, how answers end, when a redo is obeyed, notices.
+What comes of each thing that a cloud may say is in test_matrix."""
 import harness
 from harness import NEUTRAL, OPENER as O
-
-PHRASE = ", sorry, let me start again. "
-
-# scenario: (verdict, reason, text on a display, text in speech or None for the same)
-TABLE = {
-    "ok": ("ok", "complete", O + " a matter of patience, and of very little else.", None),
-    "pivot": ("pivot", "complete",
-              O + " one side of it, but what you want to know is simpler.", None),
-    "fix": ("fix", "complete", O + ", I mean, it is the other way round.", None),
-    "redo": ("redo", "complete", "Here is the whole answer, from its beginning.",
-             O + PHRASE + "Here is the whole answer, from its beginning."),
-    "one-byte": ("fix", "complete", O + ", I mean, caf\u00e9 \u65e5\u672c \U0001f600 done.", None),
-    "tag-split": ("pivot", "complete", O + " and still it goes on.", None),
-    "tag-case": ("ok", "complete", O + " a good thing to ask.", None),
-    "tag-missing": (None, "complete", O + " a plain continuation without any tag.", None),
-    "tag-unknown": ("pivot", "complete", O + " and so we come to the point.", None),
-    "tag-twice": ("ok", "complete", O + " [[redo]] stays as text.", None),
-    "tag-late": ("ok", "complete", O + " the page says [[redo]] and [[fix]] in its text.", None),
-    "tag-open": (None, "complete", O + " [[see the manual for that part.", None),
-    "echo-full": ("ok", "complete", O + " with an echo in front of it.", None),
-    "echo-case": ("ok", "complete", O + " and the rest.", None),
-    "echo-partial": ("ok", "complete", O + " after a partial echo.", None),
-    "echo-untagged": (None, "complete", O + " without a tag this time.", None),
-    "redo-echo": ("redo", "complete", O + " once more, from the beginning.",
-                  O + PHRASE + O + " once more, from the beginning."),
-    "length": ("ok", "truncated", O + " a long story that has to stop in the mid", None),
-    "think": ("ok", "complete", O + " the visible part.", None),
-    "think-inline": ("ok", "complete", O + " the visible part.", None),
-    "usage-none": ("ok", "complete", O + " without any count.", None),
-    "crlf": ("ok", "complete", O + " as it should be.", None),
-    "duplicate": ("ok", "complete", O + " right.", None),
-    "surrogates": ("ok", "complete", O + " it is \U0001f600 and \ufffd so.", None),
-    "no-end": ("ok", "complete", O + " a whole answer without an end marker.", None),
-    "slow": ("ok", "complete", O + " slow but sure.", None),
-    "body-newlines": ("ok", "complete",
-                      O + " a list:\n- one\n- two\n\x1b[31mred\x07 and \u202eback.", None),
-    "http-429-once": ("ok", "complete", O + " a matter of asking twice.", None),
-    "http-500-once": ("ok", "complete", O + " a matter of asking twice.", None),
-    "reset-once": ("ok", "complete", O + " a matter of asking twice.", None),
-}
-
-
-class Table(harness.Case):
-    """Each row of TABLE, on a display and in speech."""
-
-    def setUp(self):
-        self.upstream = self.cloud()
-        self.server = self.daemon(NEUTRAL, cloud=self.upstream)
-        self.user = self.client(self.server)
-
-    def run_row(self, name):
-        verdict, reason, display, speech = TABLE[name]
-        for medium, text in (("display", display), ("speech", speech or display)):
-            answer = self.user.ask(f"{medium} play:{name}", medium=medium)
-            expected = "fix" if verdict == "redo" and medium == "speech" else verdict
-            self.assertEqual(answer.text, text, medium)
-            self.assertEqual(answer.done["verdict"], expected, medium)
-            self.assertEqual(answer.done["reason"], reason, medium)
-            source = "cloud" if expected == "redo" else "mixed"
-            self.assertEqual(answer.done["source"], source, medium)
-            self.assertNotIn("SECRET", str(answer.events))
-            if verdict in ("pivot", "fix", "redo"):
-                self.assertEqual(answer.of("repair")[0]["span"], [0, len(O)])
-                self.assertEqual([e["chars"] for e in answer.of("retract")],
-                                 [len(O)] if expected == "redo" else [])
-
-
-def _row(name):
-    return lambda self: self.run_row(name)
-
-
-for _name in TABLE:
-    setattr(Table, "test_" + _name.replace("-", "_"), _row(_name))
+from outcomes import PHRASE
 
 
 class Endings(harness.Case):

@@ -2,53 +2,56 @@
 """Each provider's dialect over real HTTP: requests, streams, ends, errors, refusals."""
 import json
 import os
+import socket
 
 import dialects
 import harness
 from harness import NEUTRAL, OPENER as O
 
-# what every dialect must make of the same scenarios: (reasons, verdict or None for any, text)
-COMMON = {
-    "ok": (("complete",), "ok", O + " a matter of patience, and of very little else."),
-    "one-byte": (("complete",), "fix", O + ", I mean, caf\u00e9 \u65e5\u672c \U0001f600 done."),
-    "redo": (("complete",), "redo", "Here is the whole answer, from its beginning."),
-    "think": (("complete",), "ok", O + " the visible part."),
-    "length": (("truncated",), "ok", O + " a long story that has to stop in the mid"),
-    "usage-none": (("complete",), "ok", O + " without any count."),
-    "cut-text": (("truncated",), "ok", O + " a beginning that is"),
-    "no-finish": (("truncated",), "ok", O + " a text that just ends"),
-    "error-late": (("truncated",), "ok", O + " a beginning that"),
-    "error-first": (("local",), None, None),
-    "http-401": (("local",), None, None),
-    "http-529": (("local",), None, None),
-}
 PATHS = {"openai-responses": "/responses", "anthropic": "/messages", "ollama": "/api/chat"}
+# the members of each request, and those of prefill mode
+CHAT = {"model", "stream", "messages", "stream_options"}
+SERVED = CHAT | {"max_tokens", "chat_template_kwargs"}
+MEMBERS = {
+    "openai-chat": CHAT | {"max_completion_tokens"},
+    "openai-responses": {"model", "stream", "store", "instructions", "input",
+                         "max_output_tokens"},
+    "anthropic": {"model", "max_tokens", "stream", "system", "messages"},
+    "mistral": {"model", "stream", "messages", "max_tokens"},
+    "deepseek": CHAT | {"max_tokens", "thinking"},
+    "vllm": SERVED, "sglang": SERVED,
+    "llama-server": SERVED | {"cache_prompt", "sse_ping_interval"},
+    "ollama": {"model", "stream", "think", "keep_alive", "options", "messages"},
+    "openrouter": CHAT | {"max_completion_tokens", "reasoning"},
+}
+PREFILL = {
+    "anthropic": set(), "mistral": set(), "deepseek": set(), "llama-server": set(),
+    "vllm": {"continue_final_message", "add_generation_prompt", "echo"},
+    "sglang": {"continue_final_message"}, "ollama": set(), "openrouter": set(),
+}
+PREFIXED = ("mistral", "deepseek")  # the open turn says that it is one
+DEADLINES = {name: int(ms * harness.SLOW) for name, ms in {
+    "first_byte_ms": 800, "first_text_ms": 1200, "idle_ms": 800}.items()}
 
 
-class Streams(harness.Case):
-    """One daemon a dialect, every scenario of COMMON."""
+def of_each(test, *names):
+    """A test for each dialect of one method that takes its name."""
+    for name in names or dialects.NAMES:
+        yield f"_{test.__name__[5:]}_{name.replace('-', '_')}", \
+            lambda self, name=name: test(self, name)
 
-    def run_dialect(self, name):
-        cloud = self.cloud()
-        for scenario, (reasons, verdict, text) in COMMON.items():
-            daemon = self.daemon(NEUTRAL, cloud=cloud, dialect=name)
-            answer = self.client(daemon).ask(f"play:{scenario}")
-            self.assertIn(answer.done["reason"], reasons, scenario)
-            self.assertNotIn("SECRET", str(answer.events))
-            if text is not None:
-                self.assertEqual(answer.text, text, scenario)
-                self.assertEqual(answer.done["verdict"], verdict, scenario)
-            if scenario == "ok":
-                self.assertEqual(answer.done["usage"], {"input_tokens": 11, "output_tokens": 7})
-            daemon.stop()
 
-    def run_request(self, name):
+class Requests(harness.Case):
+    """What each provider is sent."""
+
+    def each_request(self, name):
         cloud = self.cloud("ok")
         daemon = self.daemon(NEUTRAL, cloud=cloud, dialect=name, start=False)
         key = os.path.join(daemon.dir, "key")
         with open(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
             file.write("sk-test")
-        daemon.sections["cloud"].update(key_file=key, extra_headers="X-Extra: yes")
+        daemon.sections["cloud"].update(key_file=key, extra_headers="X-Extra: yes",
+                                        max_tokens="123")
         daemon.write_config()
         daemon.start()
         self.client(daemon).ask("what is it", context=["It rains"], history=[
@@ -56,30 +59,79 @@ class Streams(harness.Case):
         request = cloud.requests[-1]
         self.assertTrue(request.path.endswith(PATHS.get(name, "/chat/completions")), request.path)
         self.assertEqual(request.headers["x-extra"], "yes")
+        self.assertEqual(request.headers["content-type"], "application/json")
         if name == "anthropic":
             self.assertEqual(request.headers["x-api-key"], "sk-test")
             self.assertEqual(request.headers["anthropic-version"], "2023-06-01")
+            self.assertNotIn("authorization", request.headers)
         else:
             self.assertEqual(request.headers["authorization"], "Bearer sk-test")
         body = request.json
+        self.assertEqual(set(body), MEMBERS[name])
         self.assertEqual(body["model"], "stand-in")
         self.assertIs(body["stream"], True)
         self.assertIn("[[redo]]", request.system)
         self.assertEqual([tuple(t) for t in request.history],
                          [("user", "before"), ("assistant", "after")])
         self.assertEqual(request.frame["opener"], O)
-        limits = {"openai-chat": "max_completion_tokens", "openai-responses": "max_output_tokens"}
-        if name == "openai-responses":
-            self.assertIs(body["store"], False)
-        if name != "ollama":
-            self.assertEqual(body[limits.get(name, "max_tokens")], 400)
+        self.assertEqual(request.frame["facts"], ["It rains"])
+        limits = {k: v for k, v in {**body, **body.get("options", {})}.items()
+                  if k.startswith("max_") or k == "num_predict"}
+        self.assertEqual(list(limits.values()), [123])
+        self.assertIs(body.get("store", False), False)
+
+    def each_request_without_an_opener(self, name):
+        upstream = self.cloud("answer A whole answer of its own.")
+        answer = self.client(self.daemon(cloud=upstream, model=None, dialect=name)).ask("what is")
+        self.assertEqual(answer.text, "A whole answer of its own.")
+        self.assertEqual((answer.done["source"], answer.done["verdict"]), ("cloud", None))
+        self.assertNotIn("[[", upstream.requests[-1].system)
+        self.assertEqual(set(upstream.requests[-1].json), MEMBERS[name])
 
 
-for _name in dialects.NAMES:
-    setattr(Streams, "test_stream_" + _name.replace("-", "_"),
-            lambda self, name=_name: self.run_dialect(name))
-    setattr(Streams, "test_request_" + _name.replace("-", "_"),
-            lambda self, name=_name: self.run_request(name))
+class Turns(harness.Case):
+    """A turn that is broken off closes the upstream, and nothing follows its end."""
+
+    def each_cancel_and_supersede(self, name):
+        cloud = self.cloud("ok")
+        daemon = self.daemon(NEUTRAL, cloud=cloud, dialect=name)
+        user = self.client(daemon)
+        for row, seen in (("stall-headers", None), ("stall-tag", None), ("endless", "delta")):
+            answer = user.start(f"play:{row}")
+            if seen:
+                user.read_until(lambda: answer.has(seen))
+            self.assertTrue(cloud.await_state(lambda c: any(
+                row in r.question for r in c.requests), harness.WAIT))
+            user.send({"op": "cancel", "id": answer.id})
+            self.assertEqual(user.finish(answer).done["reason"], "cancelled")
+        answer = user.start("play:endless again", session="s")
+        user.read_until(lambda: answer.has("delta"))
+        self.assertEqual(user.ask("play:ok", session="s").done["reason"], "complete")
+        self.assertEqual(user.finish(answer).done["reason"], "superseded")
+        self.assertTrue(cloud.await_state(
+            lambda c: [r.ended for r in c.requests] == ["gone"] * 4 + ["served"], harness.WAIT))
+
+
+class Unreachable(harness.Case):
+    """Nobody there: the answer is ended on the device, in time."""
+
+    def each_unreachable(self, name):
+        silent, plain = self.cloud("ok"), self.cloud("ok")
+        silent.on_accept = "stall"
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            closed = sock.getsockname()[1]
+        bases = [f"http://127.0.0.1:{closed}", silent.url, "https://no-such-host.invalid",
+                 plain.url.replace("http:", "https:")]
+        daemons = [self.daemon({**NEUTRAL, "deadlines": DEADLINES,
+                                "cloud": {"dialect": name, "url": base, "model": "m"}})
+                   for base in bases]
+        users = [self.client(daemon) for daemon in daemons]
+        answers = [user.start("q") for user in users]
+        for base, user, answer in zip(bases, users, answers):
+            done = user.finish(answer).done
+            self.assertEqual((done["reason"], done["source"]), ("local", "local"), base)
+            self.assertIn("offline", [e["code"] for e in answer.of("notice")])
+            self.assertTrue(answer.text.startswith(O + "\u2026 "), answer.text)
 
 
 class Prefill(harness.Case):
@@ -93,21 +145,34 @@ class Prefill(harness.Case):
         daemon.start()
         return daemon
 
-    def test_the_opener_is_an_open_turn(self):
-        for dialect in ("anthropic", "mistral", "deepseek", "vllm", "sglang", "llama-server",
-                        "ollama", "openrouter"):
-            cloud = self.cloud("answer a plain continuation.")
-            answer = self.client(self.daemon_for(cloud, dialect)).ask("what is it")
-            frame = cloud.requests[-1].frame
-            self.assertEqual((frame["request"], frame["opener"], frame.get("prefill")),
-                             ("what is it", O, True), dialect)
-            self.assertEqual(answer.text, O + " a plain continuation.", dialect)
+    def each_open_turn(self, name):
+        cloud = self.cloud("answer a plain continuation.")
+        cloud.play("answer {opener} a plain continuation.", when="whole")
+        cloud.play("answer \" {opener:2} a plain continuation.\"", when="part")
+        user = self.client(self.daemon_for(cloud, name))
+        for question in ("what is it", "the whole echo", "a part of it"):
+            answer = user.ask(question)
+            request = cloud.requests[-1]
+            self.assertEqual((request.frame["request"], request.frame["opener"]), (question, O))
+            self.assertIs(request.frame.get("prefill"), True)
+            self.assertEqual(answer.text, O + " a plain continuation.", question)
             self.assertIsNone(answer.done["verdict"])
+            self.assertEqual(set(request.json), MEMBERS[name] | PREFILL[name])
+            self.assertNotIn("[[", request.system)
+            last = request.json["messages"][-1]
+            self.assertEqual(last, {"role": "assistant", "content": O, **(
+                {"prefix": True} if name in PREFIXED else {})})
 
-    def test_an_echo_is_stripped(self):
-        cloud = self.cloud("answer {opener} a plain continuation.")
-        answer = self.client(self.daemon_for(cloud, "mistral")).ask("what is it")
-        self.assertEqual(answer.text, O + " a plain continuation.")
+    def each_refusal_of_it(self, name):
+        cloud = self.cloud("ok")
+        cloud.for_prefill = self.REFUSAL
+        daemon = self.daemon_for(cloud, name)
+        user = self.client(daemon)
+        answer = user.ask("what is it")
+        self.assertEqual((answer.done["reason"], answer.done["verdict"]), ("complete", "ok"))
+        self.assertEqual([r.frame.get("prefill", False) for r in cloud.requests], [True, False])
+        user.ask("and then")
+        self.assertEqual(len(cloud.requests), 3)
 
     def test_a_refusal_is_learned_and_remembered(self):
         cloud = self.cloud("ok")
@@ -173,6 +238,14 @@ class Endpoints(harness.Case):
         health = {e["name"]: e["health"] for e in daemon.status()["cloud"]}
         self.assertEqual(health["two"], "ok")
         self.assertIn(health["one"], ("down", "probing"))
+
+
+for _case, _test, *_names in (
+        (Requests, Requests.each_request), (Requests, Requests.each_request_without_an_opener),
+        (Turns, Turns.each_cancel_and_supersede), (Unreachable, Unreachable.each_unreachable),
+        (Prefill, Prefill.each_open_turn, *PREFILL), (Prefill, Prefill.each_refusal_of_it, *PREFILL)):
+    for _name, _method in of_each(_test, *_names):
+        setattr(_case, "test" + _name, _method)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ START_TEST(test_caps)
 }
 END_TEST
 
-static const char *write_body(enum ulm_dialect dialect, bool prefill)
+static const char *write_body(enum ulm_dialect dialect, bool prefill, const char *effort)
 {
     static struct ulm_buf buf;
     const struct ulm_turn history[] = {
@@ -210,6 +210,7 @@ static const char *write_body(enum ulm_dialect dialect, bool prefill)
         .user = "u",
         .opener = prefill ? "O is" : NULL,
         .max_tokens = 9,
+        .reasoning_effort = effort,
     };
     ulm_buf_deinit(&buf);
     buf.cap = 4096;
@@ -224,7 +225,12 @@ static const char *write_body(enum ulm_dialect dialect, bool prefill)
 #define OPENER ",{\"role\":\"assistant\",\"content\":\"O is\""
 #define HEAD   "{\"model\":\"m\",\"stream\":true,\"messages\":[" SYSTEM TURNS
 #define USAGE  ",\"stream_options\":{\"include_usage\":true}"
-#define NOTHINK ",\"chat_template_kwargs\":{\"enable_thinking\":false}"
+#define NOTHINK                                                                                    \
+    ",\"chat_template_kwargs\":{\"enable_thinking\":false,\"thinking\":false}"
+#define LLAMA                                                                                      \
+    ",\"chat_template_kwargs\":{\"enable_thinking\":false},\"cache_prompt\":true,"               \
+    "\"sse_ping_interval\":5}"
+#define OFF ",\"thinking\":{\"type\":\"disabled\"}"
 
 START_TEST(test_bodies)
 {
@@ -243,34 +249,67 @@ START_TEST(test_bodies)
          TURNS OPENER "}]}"},
         {ULM_DIALECT_MISTRAL, HEAD "],\"max_tokens\":9}",
          HEAD OPENER ",\"prefix\":true}],\"max_tokens\":9}"},
-        {ULM_DIALECT_DEEPSEEK, HEAD "],\"max_tokens\":9" USAGE "}",
-         HEAD OPENER ",\"prefix\":true}],\"max_tokens\":9" USAGE "}"},
+        {ULM_DIALECT_DEEPSEEK, HEAD "],\"max_tokens\":9" USAGE OFF "}",
+         HEAD OPENER ",\"prefix\":true}],\"max_tokens\":9" USAGE OFF "}"},
         {ULM_DIALECT_VLLM, HEAD "],\"max_tokens\":9" USAGE NOTHINK "}",
          HEAD OPENER "}],\"max_tokens\":9" USAGE NOTHINK ",\"continue_final_message\":true,"
          "\"add_generation_prompt\":false,\"echo\":false}"},
         {ULM_DIALECT_SGLANG, HEAD "],\"max_tokens\":9" USAGE NOTHINK "}",
          HEAD OPENER "}],\"max_tokens\":9" USAGE NOTHINK ",\"continue_final_message\":true}"},
-        {ULM_DIALECT_LLAMA_SERVER,
-         HEAD "],\"max_tokens\":9" USAGE NOTHINK ",\"cache_prompt\":true,\"sse_ping_interval\":5}",
-         HEAD OPENER "}],\"max_tokens\":9" USAGE NOTHINK
-         ",\"cache_prompt\":true,\"sse_ping_interval\":5}"},
+        {ULM_DIALECT_LLAMA_SERVER, HEAD "],\"max_tokens\":9" USAGE LLAMA,
+         HEAD OPENER "}],\"max_tokens\":9" USAGE LLAMA},
         {ULM_DIALECT_OLLAMA,
          "{\"model\":\"m\",\"stream\":true,\"think\":false,\"keep_alive\":\"30m\",\"options\":"
          "{\"num_predict\":9},\"messages\":[" SYSTEM TURNS "]}",
          "{\"model\":\"m\",\"stream\":true,\"think\":false,\"keep_alive\":\"30m\",\"options\":"
          "{\"num_predict\":9},\"messages\":[" SYSTEM TURNS OPENER "}]}"},
         {ULM_DIALECT_OPENROUTER,
-         HEAD "],\"max_tokens\":9" USAGE ",\"reasoning\":{\"exclude\":true}}",
-         HEAD OPENER "}],\"max_tokens\":9" USAGE ",\"reasoning\":{\"exclude\":true}}"},
+         HEAD "],\"max_completion_tokens\":9" USAGE ",\"reasoning\":{\"exclude\":true}}",
+         HEAD OPENER "}],\"max_completion_tokens\":9" USAGE
+         ",\"reasoning\":{\"exclude\":true}}"},
     };
     ck_assert_uint_eq(sizeof bodies / sizeof *bodies, ULM_DIALECT_N);
     for (size_t i = 0; i < ULM_DIALECT_N; i++) {
-        ck_assert_str_eq(write_body(bodies[i].dialect, false), bodies[i].instruct);
+        ck_assert_str_eq(write_body(bodies[i].dialect, false, NULL), bodies[i].instruct);
         ck_assert(ulm_dialect_table(bodies[i].dialect)->has_prefill == !!bodies[i].prefill);
         if (bodies[i].prefill)
-            ck_assert_str_eq(write_body(bodies[i].dialect, true), bodies[i].prefill);
+            ck_assert_str_eq(write_body(bodies[i].dialect, true, NULL), bodies[i].prefill);
     }
 }
 END_TEST
 
-UNIT_MAIN("stream", test_sse_fixtures, test_dialect_fixtures, test_caps, test_bodies)
+/* The effort stands where each API has it; "none" turns reasoning off where it can be. */
+START_TEST(test_effort)
+{
+    static const char plain_none[] = "\"reasoning_effort\":\"none\"";
+    static const char plain_low[] = "\"reasoning_effort\":\"low\"";
+    static const struct {
+        enum ulm_dialect dialect;
+        const char *none, *low, *not_low; /* in the body with that effort; or not in it */
+    } rows[] = {
+        {ULM_DIALECT_OPENAI_CHAT, plain_none, plain_low, "thinking"},
+        {ULM_DIALECT_OPENAI_RESPONSES, "\"reasoning\":{\"effort\":\"none\"}",
+         "\"reasoning\":{\"effort\":\"low\"}", "reasoning_effort"},
+        {ULM_DIALECT_ANTHROPIC, OFF ",", "\"output_config\":{\"effort\":\"low\"}", "thinking"},
+        {ULM_DIALECT_MISTRAL, plain_none, plain_low, "thinking"},
+        {ULM_DIALECT_DEEPSEEK, OFF "}", ",\"thinking\":{\"type\":\"enabled\"},"
+         "\"reasoning_effort\":\"low\"}", "disabled"},
+        {ULM_DIALECT_VLLM, NOTHINK, plain_low, "thinking"},
+        {ULM_DIALECT_SGLANG, NOTHINK, plain_low, "thinking"},
+        {ULM_DIALECT_LLAMA_SERVER, LLAMA,
+         "\"chat_template_kwargs\":{\"reasoning_effort\":\"low\"}", "thinking"},
+        {ULM_DIALECT_OLLAMA, "\"think\":false", "\"think\":\"low\"", "reasoning"},
+        {ULM_DIALECT_OPENROUTER, "\"reasoning\":{\"exclude\":true,\"effort\":\"none\"}}",
+         "\"reasoning\":{\"exclude\":true,\"effort\":\"low\"}}", "reasoning_effort"},
+    };
+    ck_assert_uint_eq(sizeof rows / sizeof *rows, ULM_DIALECT_N);
+    for (size_t i = 0; i < ULM_DIALECT_N; i++) {
+        ck_assert_ptr_nonnull(strstr(write_body(rows[i].dialect, false, "none"), rows[i].none));
+        ck_assert_ptr_nonnull(strstr(write_body(rows[i].dialect, false, "low"), rows[i].low));
+        ck_assert_ptr_null(strstr(write_body(rows[i].dialect, false, "low"), rows[i].not_low));
+    }
+}
+END_TEST
+
+UNIT_MAIN("stream", test_sse_fixtures, test_dialect_fixtures, test_caps, test_bodies,
+          test_effort)
