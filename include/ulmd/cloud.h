@@ -55,7 +55,8 @@ enum ulm_cloud_mode {
 
 /* Strings are borrowed for ulm_cloud_new and ulm_cloud_configure, and copied. */
 struct ulm_endpoint_config {
-    const char *name; /* "" for `[cloud]`, NAME for `[cloud.NAME]` */
+    const char *name;  /* "" for `[cloud]`, NAME for `[cloud.NAME]` */
+    const char *where; /* "FILE:LINE" to begin messages with, or NULL */
     enum ulm_dialect dialect;
     const char *url;         /* base URL; the dialect appends its path */
     const char *unix_socket; /* or NULL */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "app/config_parts.h"
+#include "front/listen.h"
 
 #define FILE_MAX (256u * 1024)
 
@@ -198,6 +199,18 @@ bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cl
         .state_dir = config->state_dir,
     };
     return config->n_endpoints > 0;
+}
+
+int ulm_config_check_socket(const struct ulm_config *config,
+                            char reterr[static ULM_CONFIG_ERROR_MAX])
+{
+    char said[ULM_CONFIG_ERROR_MAX / 2];
+    int r = config->socket ? ulm_listener_check(config->socket, said, sizeof said) : 0;
+    if (r < 0 && config->socket_at.file)
+        (void)ulm_config_fault(reterr, &config->socket_at, "%s", said);
+    else if (r < 0)
+        (void)snprintf(reterr, ULM_CONFIG_ERROR_MAX, "%s", said);
+    return r;
 }
 
 static bool differ(const char *a, const char *b)

@@ -29,14 +29,19 @@ enum ulm_bus_kind {
     ULM_BUS_NO,
 };
 
+/* Where something stands, for messages; the file is the configuration's string. */
+struct ulm_config_at {
+    const char *file; /* NULL = nowhere: it is a default */
+    int line;
+};
+
 /* An endpoint as it is configured; what the cloud takes of it is in `to`. */
 struct ulm_config_endpoint {
     struct ulm_endpoint_config to;
     const char *key_file;    /* or NULL */
     const char *prompt_file; /* or NULL; in place of the tagged text */
     const char *headers[ULM_CONFIG_HEADERS_MAX];
-    const char *file; /* where its section began, for messages */
-    int line;
+    struct ulm_config_at at, url_at; /* its section's beginning; its url */
     char *key; /* owned, wiped */
 };
 
@@ -44,6 +49,7 @@ struct ulm_config_endpoint {
 struct ulm_config {
     /* [daemon] */
     const char *socket; /* NULL = default */
+    struct ulm_config_at socket_at;
     mode_t socket_mode;
     const char *socket_group;
     uid_t allow_uids[ULM_CONFIG_IDS_MAX];
@@ -58,6 +64,7 @@ struct ulm_config {
 
     struct ulm_engine_config engine; /* [model]; path NULL = no model; wake is the caller's */
     struct ulm_core_config core;     /* the rest; its lists point into this structure */
+    struct ulm_config_at words_at;   /* min_words or max_words, whichever came last */
     const char *neutral[ULM_CONFIG_NEUTRAL_MAX];
 
     struct ulm_config_endpoint endpoints[ULM_ENDPOINTS_MAX];
@@ -84,6 +91,11 @@ void ulm_config_wipe_keys(struct ulm_config *config);
 
 /* What the cloud is to be made of, pointing into the configuration; false: none is configured. */
 bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cloud);
+
+/* Whether the socket could be made where the configuration says; a default place is not looked at:
+ * its directory comes with the socket unit. <0: errno, with one line in reterr. */
+int ulm_config_check_socket(const struct ulm_config *config,
+                            char reterr[static ULM_CONFIG_ERROR_MAX]);
 
 /* Has a section changed that is only read at start? Its name, or NULL. */
 const char *ulm_config_needs_restart(const struct ulm_config *old, const struct ulm_config *now);

@@ -101,7 +101,7 @@ static int load_prompt(struct ulm_config *config, struct ulm_config_endpoint *en
         [ULM_PROMPT_PLAIN] = "continuator-plain.txt",
         [ULM_PROMPT_ANSWER] = "answer.txt",
     };
-    const struct ulm_config_at at = {endpoint->file, endpoint->line};
+    const struct ulm_config_at at = endpoint->at;
     char path[PATH_MAX];
     char *text;
     size_t len;

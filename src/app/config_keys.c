@@ -17,7 +17,7 @@
 static const struct ulm_config_key keys[] = {
     {"daemon", "socket", ulm_set_string, AT(socket), 0, 0, "a path"},
     {"daemon", "socket_mode", ulm_set_mode, AT(socket_mode), 0, 0, "an octal mode such as 0660"},
-    {"daemon", "socket_group", ulm_set_string, AT(socket_group), 0, 0, "a group's name"},
+    {"daemon", "socket_group", ulm_set_group, AT(socket_group), 0, 0, "a group of this system"},
     {"daemon", "allow_uids", ulm_set_uids, 0, 0, 0, "up to 64 user names or numbers"},
     {"daemon", "allow_gids", ulm_set_gids, 0, 0, 0, "up to 64 group names or numbers"},
     {"daemon", "max_clients", ulm_set_uint, AT(max_clients), 1, ULM_CLIENTS_MAX, NULL},
@@ -168,8 +168,7 @@ static int add_endpoint(struct ulm_config *config, const struct ulm_config_at *a
         return -ENOMEM;
     *endpoint = (struct ulm_config_endpoint){
         .to = {.name = kept, .max_tokens = 400, .keepalive_s = 90},
-        .file = at->file,
-        .line = at->line,
+        .at = *at,
     };
     endpoint->to.extra_headers = endpoint->headers;
     config->n_endpoints++;
@@ -220,6 +219,18 @@ static int refuse_value(const struct ulm_config_at *at, const char *section,
                             key->max);
 }
 
+/* Of what is only found wrong once all is read. */
+static void note_place(const struct ulm_config_target *target, const char *name,
+                       const struct ulm_config_at *at)
+{
+    if (target->endpoint && strcmp(name, "url") == 0)
+        target->endpoint->url_at = *at;
+    else if (strcmp(name, "socket") == 0)
+        target->config->socket_at = *at;
+    else if (strcmp(name, "min_words") == 0 || strcmp(name, "max_words") == 0)
+        target->config->words_at = *at;
+}
+
 int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, const char *section,
                    const char *name, const char *value, char *reterr)
 {
@@ -235,6 +246,8 @@ int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, co
         if (strcmp(key->section, kind) != 0 || strcmp(key->name, name) != 0)
             continue;
         int r = key->set(&target, key, value);
+        if (r == 0)
+            note_place(&target, name, at);
         return r == -EINVAL ? refuse_value(at, section, key, reterr) : r;
     }
     return refuse_key(at, section, name, reterr);
@@ -242,30 +255,34 @@ int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, co
 
 /* The whole */
 
-static int check_endpoint(const struct ulm_config_endpoint *endpoint, char *reterr)
+static int check_endpoint(struct ulm_config *config, struct ulm_config_endpoint *endpoint,
+                          char *reterr)
 {
-    const struct ulm_config_at at = {endpoint->file, endpoint->line};
-    const struct ulm_endpoint_config *to = &endpoint->to;
+    struct ulm_endpoint_config *to = &endpoint->to;
     const char *dot = *to->name ? "." : "";
+    char where[ULM_CONFIG_ERROR_MAX];
 
     if (!to->url)
-        return ulm_config_fault(reterr, &at, "[cloud%s%s] url: is missing", dot, to->name);
+        return ulm_config_fault(reterr, &endpoint->at, "[cloud%s%s] url: is missing", dot, to->name);
     if (!to->model)
-        return ulm_config_fault(reterr, &at, "[cloud%s%s] model: is missing", dot, to->name);
-    return 0;
+        return ulm_config_fault(reterr, &endpoint->at, "[cloud%s%s] model: is missing", dot,
+                                to->name);
+    /* What the cloud finds wrong is about the url, or is told by its key. */
+    (void)snprintf(where, sizeof where, "%s:%d", endpoint->url_at.file, endpoint->url_at.line);
+    to->where = ulm_config_keep(config, where, strlen(where));
+    return to->where ? 0 : -ENOMEM;
 }
 
 int ulm_config_check(struct ulm_config *config, char *reterr)
 {
     struct ulm_opener_options *opener = &config->core.opener;
-    const struct ulm_config_at at = {"configuration", 0};
-
     if (opener->min_words > opener->max_words)
-        return ulm_config_fault(reterr, &at, "[opener] min_words: must not be above max_words (%u)",
+        return ulm_config_fault(reterr, &config->words_at,
+                                "[opener] min_words: must not be above max_words (%u)",
                                 opener->max_words);
     opener->hold = isfinite(config->core.min_confidence) || opener->beam > 1;
     for (size_t i = 0; i < config->n_endpoints; i++) {
-        int r = check_endpoint(&config->endpoints[i], reterr);
+        int r = check_endpoint(config, &config->endpoints[i], reterr);
         if (r < 0)
             return r;
     }

@@ -7,12 +7,6 @@
 
 #include "app/config.h"
 
-/* Where a value stands. */
-struct ulm_config_at {
-    const char *file;
-    int line;
-};
-
 /* A copy owned by the configuration, or NULL: out of memory. */
 char *ulm_config_keep(struct ulm_config *config, const char *text, size_t len);
 

@@ -206,6 +206,12 @@ static int add_gid(const struct ulm_config_target *t, const char *element)
     return 0;
 }
 
+int ulm_set_group(const struct ulm_config_target *t, const struct ulm_config_key *key,
+                  const char *value)
+{
+    return getgrnam(value) ? ulm_set_string(t, key, value) : -EINVAL;
+}
+
 int ulm_set_uids(const struct ulm_config_target *t, const struct ulm_config_key *key,
                  const char *value)
 {

@@ -207,8 +207,10 @@ static int load_config(const struct ulm_daemon_options *options, struct ulm_conf
     int r = ulm_config_load(options->config, ret, reterr);
     if (r == 0 && options->model)
         (*ret)->engine.path = options->model;
-    if (r == 0 && options->socket)
+    if (r == 0 && options->socket) {
         (*ret)->socket = options->socket;
+        (*ret)->socket_at = (struct ulm_config_at){0};
+    }
     return r;
 }
 
@@ -532,6 +534,8 @@ int ulm_daemon_check(const struct ulm_daemon_options *options,
         r = make_cloud(&d.loop, d.config, &d.cloud, reterr);
     if (r == 0)
         r = make_engine(&d, d.config, &d.engine, reterr);
+    if (r == 0)
+        r = ulm_config_check_socket(d.config, reterr);
     d.engine = ulm_engine_free(d.engine);
     d.cloud = ulm_cloud_free(d.cloud);
     (void)uv_run(&d.loop, UV_RUN_DEFAULT);

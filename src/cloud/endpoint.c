@@ -17,15 +17,16 @@
 #define KEEPALIVE_DEFAULT_S  90u
 #define MAX_TOKENS_DEFAULT   400u
 
-static int bad(const struct ulm_endpoint *endpoint, char *reterr, size_t size, const char *format,
-               ...) __attribute__((format(printf, 4, 5)));
+static int bad(const struct ulm_endpoint_config *config, char *reterr, size_t size,
+               const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static int bad(const struct ulm_endpoint *endpoint, char *reterr, size_t size, const char *format,
-               ...)
+static int bad(const struct ulm_endpoint_config *config, char *reterr, size_t size,
+               const char *format, ...)
 {
     va_list args;
-    const char *name = endpoint->name;
-    int n = snprintf(reterr, size, "[cloud%s%s] ", name[0] ? "." : "", name);
+    const char *name = config->name ? config->name : "", *where = config->where;
+    int n = snprintf(reterr, size, "%s%s[cloud%s%s] ", where ? where : "", where ? ": " : "",
+                     name[0] ? "." : "", name);
     if (n < 0 || (size_t)n >= size)
         return -EINVAL;
     va_start(args, format);
@@ -71,25 +72,25 @@ static int set_url(struct ulm_endpoint *endpoint, CURLU *url, struct parts *part
                    const struct ulm_endpoint_config *config, char *reterr, size_t size)
 {
     if (curl_url_set(url, CURLUPART_URL, config->url, 0))
-        return bad(endpoint, reterr, size, "url is none that can be used");
+        return bad(config, reterr, size, "url is none that can be used");
     (void)curl_url_get(url, CURLUPART_USER, &parts->user, 0);
     (void)curl_url_get(url, CURLUPART_PASSWORD, &parts->password, 0);
     (void)curl_url_get(url, CURLUPART_FRAGMENT, &parts->fragment, 0);
     if (parts->user || parts->password)
-        return bad(endpoint, reterr, size, "url must not hold a user or a password");
+        return bad(config, reterr, size, "url must not hold a user or a password");
     if (parts->fragment)
-        return bad(endpoint, reterr, size, "url must not hold a fragment");
+        return bad(config, reterr, size, "url must not hold a fragment");
     if (curl_url_get(url, CURLUPART_SCHEME, &parts->scheme, 0) ||
         curl_url_get(url, CURLUPART_HOST, &parts->host, 0) ||
         curl_url_get(url, CURLUPART_PATH, &parts->path, 0))
-        return bad(endpoint, reterr, size, "url needs a scheme and a host");
+        return bad(config, reterr, size, "url needs a scheme and a host");
 
     endpoint->https = strcmp(parts->scheme, "https") == 0;
     if (!endpoint->https && strcmp(parts->scheme, "http") != 0)
-        return bad(endpoint, reterr, size, "url must begin with https:// or http://");
+        return bad(config, reterr, size, "url must begin with https:// or http://");
     bool local = config->unix_socket || (is_loopback(parts->host) && !config->proxy);
     if (!endpoint->https && !local && !config->allow_http)
-        return bad(endpoint, reterr, size,
+        return bad(config, reterr, size,
                    "url is plain http to another machine: use https, or set allow_http");
 
     char path[2048];
@@ -98,7 +99,7 @@ static int set_url(struct ulm_endpoint *endpoint, CURLU *url, struct parts *part
         len--;
     int n = snprintf(path, sizeof path, "%.*s%s", (int)len, parts->path, endpoint->dialect->path);
     if (n < 0 || (size_t)n >= sizeof path)
-        return bad(endpoint, reterr, size, "url is too long");
+        return bad(config, reterr, size, "url is too long");
     endpoint->base_url = whole_url(url);
     if (curl_url_set(url, CURLUPART_PATH, path, 0))
         return -ENOMEM;
@@ -191,7 +192,7 @@ static int read_headers(struct ulm_endpoint *endpoint, const struct ulm_endpoint
         return -ENOMEM;
     for (size_t i = 0; i < config->n_extra_headers; i++) {
         if (!is_good_header(config->extra_headers[i]))
-            return bad(endpoint, reterr, size, "extra_headers: entry %zu is no \"Name: value\" "
+            return bad(config, reterr, size, "extra_headers: entry %zu is no \"Name: value\" "
                        "that may be set", i + 1);
         r = add_header_copy(endpoint, config->extra_headers[i]);
         if (r < 0)
@@ -211,7 +212,7 @@ static int read_headers(struct ulm_endpoint *endpoint, const struct ulm_endpoint
     const char *start = endpoint->dialect->key_header;
     if (strlen(config->key) > ULM_KEY_MAX || config->key[0] == '\0' ||
         !is_header_text(config->key, false))
-        return bad(endpoint, reterr, size, "the key is empty, too long, or holds a space or a "
+        return bad(config, reterr, size, "the key is empty, too long, or holds a space or a "
                    "control character");
     r = ulm_secret_init(&endpoint->key, start ? start : "Authorization: Bearer ", config->key);
     if (r == 0)
@@ -262,12 +263,12 @@ int ulm_endpoint_init(struct ulm_endpoint *endpoint, const struct ulm_endpoint_c
     if (r < 0)
         return r;
     if (!config->url || config->url[0] == '\0')
-        return bad(endpoint, reterr, reterr_size, "url is missing");
+        return bad(config, reterr, reterr_size, "url is missing");
     if (endpoint->mode == ULM_CLOUD_PREFILL && !endpoint->dialect->has_prefill)
-        return bad(endpoint, reterr, reterr_size, "dialect %s has no prefill mode",
+        return bad(config, reterr, reterr_size, "dialect %s has no prefill mode",
                    endpoint->dialect->name);
     if (endpoint->ca_file && access(endpoint->ca_file, R_OK) != 0)
-        return bad(endpoint, reterr, reterr_size, "ca_file cannot be read: %s", strerror(errno));
+        return bad(config, reterr, reterr_size, "ca_file cannot be read: %s", strerror(errno));
     r = read_url(endpoint, config, reterr, reterr_size);
     return r < 0 ? r : read_headers(endpoint, config, reterr, reterr_size);
 }

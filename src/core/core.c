@@ -202,10 +202,18 @@ void ulm_core_configure(struct ulm_core *core, const struct ulm_core_config *con
 
 /* ---- entries ---- */
 
+static void count_error(struct ulm_core *core, enum ulm_error code)
+{
+    if (code == ULM_ERROR_BUSY)
+        core->counters.busy++;
+    else
+        core->counters.errors++;
+}
+
 static void refuse(struct ulm_core *core, struct ulm_sink *sink, const char *id,
                    enum ulm_error code, const char *message)
 {
-    core->counters.errors++;
+    count_error(core, code);
     ulm_voice_error(sink, id, code, message, /* ref */ NULL);
 }
 
@@ -213,7 +221,7 @@ static void refuse(struct ulm_core *core, struct ulm_sink *sink, const char *id,
 static void complain(struct ulm_core *core, struct ulm_sink *sink, const char *ref,
                      enum ulm_error code, const char *message)
 {
-    core->counters.errors++;
+    count_error(core, code);
     ulm_voice_error(sink, /* id */ NULL, code, message, ref);
 }
 
@@ -266,7 +274,6 @@ static void ask(struct ulm_core *core, struct ulm_sink *sink, const struct ulm_a
     if (ask->session && *ask->session)
         supersede(core, sink, ask->session);
     if (core->n_open >= core->config.max_requests) {
-        core->counters.busy++;
         refuse(core, sink, ask->id, ULM_ERROR_BUSY, "too many requests are open");
         return;
     }
@@ -299,7 +306,6 @@ static struct ulm_draft *provide_draft(struct ulm_core *core, struct ulm_sink *s
     if (*link)
         return *link;
     if (core->n_open + core->n_drafts >= core->config.max_requests) {
-        core->counters.busy++;
         complain(core, sink, id, ULM_ERROR_BUSY, "too many requests are open");
         return NULL;
     }

@@ -399,7 +399,9 @@ int ulm_gguf_open(const char *path, struct ulm_gguf **ret_gguf, char *reterr, si
     }
     int r = map_file(gguf, path);
     if (r < 0) {
-        snprintf(reterr, reterr_size, "%s", r == -EBADMSG ? "not a GGUF file" : strerror(-r));
+        snprintf(reterr, reterr_size, "%s", r == -EBADMSG  ? "not a GGUF file"
+                                           : r == -EINVAL ? "not a regular file"
+                                                          : strerror(-r));
     } else {
         struct cursor cursor = {gguf->map, gguf->size, reterr, reterr_size};
         r = parse(gguf, &cursor);

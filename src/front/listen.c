@@ -33,10 +33,8 @@ static int set_address(struct sockaddr_un *address, const char *path)
     return 0;
 }
 
-/* Opens and locks the parent directory, so that of two daemons that start at once only one looks
- * at a stale socket at a time. A directory that anybody may write to without the sticky bit lets
- * anybody replace the socket. */
-static int lock_parent(const char *path, char *reterr, size_t size)
+/* A directory that anybody may write to without the sticky bit lets anybody replace the socket. */
+static int open_parent(const char *path, char *reterr, size_t size)
 {
     char copy[sizeof((struct sockaddr_un){0}).sun_path];
     strcpy(copy, path);
@@ -49,6 +47,16 @@ static int lock_parent(const char *path, char *reterr, size_t size)
         close(fd);
         return explain(reterr, size, 0, path, "anybody may write to its directory");
     }
+    return fd;
+}
+
+/* Opens and locks the parent directory, so that of two daemons that start at once only one looks
+ * at a stale socket at a time. */
+static int lock_parent(const char *path, char *reterr, size_t size)
+{
+    int fd = open_parent(path, reterr, size);
+    if (fd < 0)
+        return fd;
     for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
         if (tries == 40) {
             close(fd);
@@ -112,6 +120,22 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address,
     if (r < 0)
         (void)unlink(at->path);
     return r;
+}
+
+int ulm_listener_check(const char *path, char *reterr, size_t reterr_size)
+{
+    struct sockaddr_un address;
+    if (set_address(&address, path) < 0)
+        return explain(reterr, reterr_size, 0, path, "must be a path of 1 to 107 bytes");
+    int dir = open_parent(path, reterr, reterr_size);
+    if (dir < 0)
+        return dir;
+    close(dir);
+
+    struct stat st;
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return explain(reterr, reterr_size, EEXIST, path, "is not a socket");
+    return 0;
 }
 
 int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_listener,

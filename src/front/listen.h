@@ -26,6 +26,10 @@ struct ulm_listener {
 int ulm_listener_open(const struct ulm_listen_at *at, struct ulm_listener *ret_listener,
                       char *reterr, size_t reterr_size);
 
+/* Whether it could be opened: its path, its directory and what stands there now. Nothing is changed.
+ * 0, or a negative errno with one line in reterr. */
+int ulm_listener_check(const char *path, char *reterr, size_t reterr_size);
+
 /* Closes the socket; removes its file if it still is the one that was bound. */
 void ulm_listener_close(struct ulm_listener *listener);
 

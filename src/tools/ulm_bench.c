@@ -283,7 +283,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 int ulm_cmd_bench(int argc, char **argv)
 {
     struct arguments a = {.config = {.kernels = "auto", .cores = "auto", .context = 512},
-                          .prompt = 32, .tokens = 12, .runs = 31};
+                          .prompt = 32, .tokens = 12, .runs = 20};
     int status = parse(argc, argv, &a);
     struct results *results = calloc(1, sizeof *results);
     if (results == NULL)

@@ -234,6 +234,30 @@ class Configuration(harness.Case):
         daemon.write_config()
         self.assertEqual(daemon.run()[0], 1)
 
+    def check(self, keys, section="daemon"):
+        """--check-config with these keys: its one line, which names the file and a line."""
+        daemon = self.daemon({section: keys}, start=False, args=["--check-config"])
+        status, said = daemon.run()
+        self.assertEqual((status, said.count("\n")), (1, 1), said)
+        self.assertRegex(said, r"^ulmd: /\S+/ulmd\.conf:\d+: ")
+        return said
+
+    def test_check_config_looks_at_the_socket(self):
+        self.assertIn("directory", self.check({"socket": "/nonexistent/folder/s"}))
+        self.assertIn("is not a socket", self.check({"socket": "/etc/passwd"}))
+        self.assertIn("107 bytes", self.check({"socket": "/tmp/" + "x" * 120}))
+        self.assertIn("socket_group", self.check({"socket_group": "no-such-group"}))
+        folder = tempfile.mkdtemp(prefix="ulmd-test-")
+        self.addCleanup(os.rmdir, folder)
+        os.chmod(folder, 0o777)
+        self.assertIn("anybody may write", self.check({"socket": folder + "/s"}))
+        daemon = self.daemon(start=False, args=["--check-config", "--socket", "/nonexistent/s"])
+        self.assertEqual(daemon.run()[0], 1)
+
+    def test_what_only_the_whole_shows_names_its_line(self):
+        self.assertIn("https", self.check({"url": "http://example.com/v1", "model": "m"}, "cloud"))
+        self.assertIn("max_words", self.check({"min_words": 7, "max_words": 5}, "opener"))
+
     def test_version(self):
         out = subprocess.run(harness.built(harness.ULMD, "--version"), check=True, stdout=subprocess.PIPE,
                              text=True).stdout

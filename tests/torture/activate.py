@@ -100,7 +100,11 @@ def main():
     expected, asked, times = None, 0, []
     try:
         for number in range(args.times):
-            answers, took = one_start(daemon, number)
+            try:
+                answers, took = one_start(daemon, number)
+            except AssertionError:
+                print(f"start {number}: {daemon.log()[-2000:]}", file=sys.stderr)
+                raise
             times.append(took)
             for answer in answers:
                 expected = expected or shape(answer)

@@ -213,7 +213,10 @@ START_TEST(test_ranges)
         bad(text, said);
         ck_assert_ptr_null(strstr(reterr, "hunter2"));
     }
-    bad("[opener]\nmin_words = 9\n", "configuration: [opener] min_words: must not be above");
+    bad("[opener]\n\nmin_words = 9\n", "t.conf:3: [opener] min_words: must not be above");
+    bad("[opener]\nmin_words = 6\n\nmax_words = 5\n", "t.conf:4: [opener] min_words: must not be");
+    bad("[daemon]\nsocket_group = no-such-group\n",
+        "t.conf:2: [daemon] socket_group: must be a group of this system");
     bad("[cloud.a]\nmodel = m\n", "t.conf:1: [cloud.a] url: is missing");
     bad("[cloud]\nurl = https://x\n", "t.conf:1: [cloud] model: is missing");
 }
@@ -406,7 +409,23 @@ START_TEST(test_shipped)
     ck_assert_uint_eq(plain->max_clients, shipped->max_clients);
     ck_assert_uint_eq(plain->core.max_requests, shipped->core.max_requests);
     ck_assert_uint_eq(plain->socket_mode, shipped->socket_mode);
+    ck_assert_int_eq(memcmp(&plain->quota, &shipped->quota, sizeof plain->quota), 0);
+    ck_assert_int_eq(plain->dbus, shipped->dbus);
+    ck_assert_int_eq(plain->log_level, shipped->log_level);
+    ck_assert_int_eq(plain->log_text, shipped->log_text);
+    ck_assert_uint_eq(plain->engine.threads, shipped->engine.threads);
+    ck_assert_str_eq(plain->engine.cores, shipped->engine.cores);
+    ck_assert_str_eq(plain->engine.kernels, shipped->engine.kernels);
+    ck_assert_uint_eq(plain->engine.context, shipped->engine.context);
+    ck_assert(plain->core.min_confidence == shipped->core.min_confidence);
+    ck_assert(shipped->core.allow_pivot && shipped->core.allow_fix && shipped->core.allow_redo);
     ulm_config_free(shipped);
+    /* the endpoint's defaults, which a plain one has */
+    struct ulm_config *cloud = good("[cloud]\nurl = https://x\nmodel = m\n");
+    const struct ulm_endpoint_config *to = &cloud->endpoints[0].to;
+    ck_assert(!to->allow_http && !to->hedge && to->mode == ULM_CLOUD_INSTRUCT);
+    ck_assert_int_eq(to->dialect, ULM_DIALECT_OPENAI_CHAT);
+    ulm_config_free(cloud);
     ulm_config_free(plain);
 }
 END_TEST
