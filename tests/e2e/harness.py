@@ -275,6 +275,11 @@ class Daemon:
                                     "state_dir": self.state_dir},
                          # however slow the machine: a test that wants a late opener says so
                          "opener": {"opener_wait_ms": 60000}}
+        if SLOW > 1:  # what ends an answer, as the defaults times that; a test may say otherwise
+            self.sections["deadlines"] = {
+                key: int(min(ms * SLOW, 600000)) for key, ms in (
+                    ("first_byte_ms", 4500), ("first_text_ms", 12000), ("idle_ms", 10000),
+                    ("total_ms", 30000))}
         if model:
             self.sections["model"] = {"path": tiny_model() if model == "tiny" else model}
         if cloud is not None:
