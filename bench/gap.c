@@ -48,7 +48,7 @@ static int by_value(const void *a, const void *b)
 /* Median of the last turns; 0 = none yet. */
 static double median(const double *recent, unsigned n)
 {
-    double sorted[RECENT];
+    double sorted[RECENT] = {0};
     n = n < RECENT ? n : RECENT;
     for (unsigned i = 0; i < n; i++)
         sorted[i] = recent[i];

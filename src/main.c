@@ -18,9 +18,9 @@ enum { EXIT_USAGE = 2 };
 
 static void print_usage(FILE *out)
 {
-    fputs("usage: ulmd [--config FILE] [--model FILE] [--socket PATH]\n"
-          "            [--check-config] [--version] [--help]\n",
-          out);
+    (void)fputs("usage: ulmd [--config FILE] [--model FILE] [--socket PATH]\n"
+                "            [--check-config] [--version] [--help]\n",
+                out);
 }
 
 /* Nobody reads this process's memory: neither a core dump nor a debugger of the same user. Should

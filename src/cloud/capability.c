@@ -182,7 +182,7 @@ void ulm_tags_report(struct ulm_tags *tags, bool seen, unsigned peer, int64_t no
         tags->peers[oldest].peer = peer;
         tags->peers[oldest].missed_us = now_us;
     }
-    tags->window = (tags->window << 1 | !seen) & ((1u << WINDOW) - 1);
+    tags->window = (tags->window << 1 | (seen ? 0u : 1u)) & ((1u << WINDOW) - 1);
     if (__builtin_popcount(tags->window) >= MISSES_TO_BAD) {
         tags->bad_until_us = now_us + 10 * MINUTE_US;
         tags->window = 0;

@@ -356,12 +356,11 @@ int ulm_endpoint_prepare(struct ulm_endpoint *endpoint, CURL *easy)
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (endpoint->ca_file)
+    if (endpoint->ca_file) {
         SET(CURLOPT_CAINFO, endpoint->ca_file);
-    if (endpoint->ca_file)
-        SET(CURLOPT_CAPATH, NULL);
-    if (endpoint->ca_file)
+        SET(CURLOPT_CAPATH, (char *)NULL);
         SET(CURLOPT_PROXY_CAINFO, endpoint->ca_file);
+    }
     if (endpoint->pinned_key)
         SET(CURLOPT_PINNEDPUBLICKEY, endpoint->pinned_key);
     if (endpoint->unix_socket)

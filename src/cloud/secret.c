@@ -22,7 +22,7 @@ int ulm_secret_init(struct ulm_secret *secret, const char *a, const char *b)
     (void)madvise(text, size, MADV_DONTDUMP);
     (void)madvise(text, size, MADV_DONTFORK);
     (void)mlock(text, size); /* limited for a plain user; the rest of the promise holds without */
-    memcpy(text, a, len_a);
+    memcpy(text, a, len_a); /* NOLINT(bugprone-not-null-terminated-result): b follows */
     memcpy(text + len_a, b, len_b + 1);
     *secret = (struct ulm_secret){.text = text, .size = size};
     return 0;

@@ -38,7 +38,7 @@ static int fail(const struct cursor *cursor, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(cursor->err, cursor->err_size, format, args);
+    (void)vsnprintf(cursor->err, cursor->err_size, format, args);
     va_end(args);
     return -EBADMSG;
 }
@@ -52,7 +52,7 @@ static int fail_short(const struct cursor *cursor)
 static const char *shown(const char *name, char buf[static 80])
 {
     size_t n = 0;
-    for (; name[n] && n < 79; n++)
+    for (; n < 79 && name[n]; n++)
         buf[n] = name[n] > ' ' && name[n] <= '~' ? name[n] : '?';
     buf[n] = '\0';
     return buf;
@@ -349,7 +349,7 @@ static int parse(struct ulm_gguf *gguf, struct cursor *cursor)
     uint32_t version;
     uint64_t n_tensors, n_kvs;
     char magic[4];
-    if (!take(cursor, magic, 4) || memcmp(magic, "GGUF", 4))
+    if (!take(cursor, magic, 4) || memcmp(magic, "GGUF", 4) != 0)
         return fail(cursor, "not a GGUF file");
     if (!take(cursor, &version, 4))
         return fail_short(cursor);

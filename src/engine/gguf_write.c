@@ -126,7 +126,7 @@ static void put_text(FILE *out, const char *text)
 static void put_padding(FILE *out, size_t alignment, uint64_t at)
 {
     for (; at % alignment; at++)
-        fputc(0, out);
+        (void)fputc(0, out);
 }
 
 /* llama.cpp's general.file_type. */
@@ -237,7 +237,7 @@ int ulm_gguf_quantize(const struct ulm_gguf *gguf, const char *path, enum ulm_ty
     FILE *out = fdopen(fd, "wb");
     int r = out ? put_file(out, gguf, type) : -errno;
     if (out)
-        fclose(out);
+        (void)fclose(out);
     else
         close(fd);
     mode_t mask = umask(0);

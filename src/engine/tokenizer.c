@@ -196,7 +196,7 @@ static int load_merge(struct ulm_tokenizer *t, const struct ulm_gguf_string *tex
         return -EBADMSG;
     int32_t left = ulm_tokenizer_find(t, bytes, (size_t)left_bytes);
     int32_t right = ulm_tokenizer_find(t, bytes + left_bytes, (size_t)right_bytes);
-    int32_t result = ulm_tokenizer_find(t, bytes, (size_t)(left_bytes + right_bytes));
+    int32_t result = ulm_tokenizer_find(t, bytes, (size_t)left_bytes + (size_t)right_bytes);
     if (left < 0 || right < 0 || result < 0)
         return -EBADMSG;
     struct merge *merge = merge_slot(t, left, right);
@@ -281,7 +281,7 @@ static int check_kind(const struct ulm_gguf *gguf, char *reterr, size_t reterr_s
                      wanted[i][1]);
             return -EBADMSG;
         }
-        if (strcmp(value, wanted[i][1])) {
+        if (strcmp(value, wanted[i][1]) != 0) {
             snprintf(reterr, reterr_size, "%s is another than \"%s\"", wanted[i][0], wanted[i][1]);
             return -EBADMSG;
         }

@@ -62,7 +62,7 @@ static int watch(struct ulm_dbus *dbus)
     if (mask < 0 || r < 0)
         return mask < 0 ? mask : r;
 
-    int events = (mask & POLLIN ? UV_READABLE : 0) | (mask & POLLOUT ? UV_WRITABLE : 0);
+    int events = ((mask & POLLIN) ? UV_READABLE : 0) | ((mask & POLLOUT) ? UV_WRITABLE : 0);
     if (events != dbus->poll_events) {
         r = events ? uv_poll_start(&dbus->poll, events, on_poll) : uv_poll_stop(&dbus->poll);
         if (r < 0)

@@ -36,9 +36,9 @@ static const struct command {
 
 static void say(FILE *file, const char *format, va_list args)
 {
-    fputs("ulm: ", file);
-    vfprintf(file, format, args);
-    fputc('\n', file);
+    (void)fputs("ulm: ", file);
+    (void)vfprintf(file, format, args);
+    (void)fputc('\n', file);
 }
 
 int ulm_fail(const char *format, ...)
@@ -56,7 +56,7 @@ int ulm_usage_error(const char *format, ...)
     va_start(args, format);
     say(stderr, format, args);
     va_end(args);
-    fputs("ulm: see ulm --help\n", stderr);
+    (void)fputs("ulm: see ulm --help\n", stderr);
     return ULM_EXIT_USAGE;
 }
 

@@ -11,7 +11,7 @@ int ulm_cmd_quantize(int argc, char **argv)
     if (argc != 4)
         return ulm_usage_error("quantize wants IN OUT TYPE");
     size_t k = 0;
-    while (k < sizeof types / sizeof *types && strcasecmp(argv[3], ulm_type_name(types[k])))
+    while (k < sizeof types / sizeof *types && strcasecmp(argv[3], ulm_type_name(types[k])) != 0)
         k++;
     if (k == sizeof types / sizeof *types)
         return ulm_usage_error("quantize: the type is F32, F16, Q8_0 or Q4_0");

@@ -186,7 +186,7 @@ static int print_greedy(struct session *s, const char *text, long wanted, bool a
         if (as_ids)
             printf("%s%d", i ? "," : "", id);
         else if (!ulm_tokenizer_is_control(s->tokenizer, id))
-            fwrite(piece, 1, len, stdout);
+            (void)fwrite(piece, 1, len, stdout);
         if (id == ulm_tokenizer_eos(s->tokenizer) ||
             id == ulm_tokenizer_control(s->tokenizer, "<|im_end|>") ||
             id == ulm_tokenizer_control(s->tokenizer, "<|endoftext|>"))

@@ -37,7 +37,7 @@ static void print_text(const struct ulm_gguf *gguf, const char *key, const char 
     if (ulm_gguf_get_string(gguf, key, &value) < 0)
         return;
     printf("%-14s ", label);
-    for (size_t i = 0; value[i] && i < 200; i++)
+    for (size_t i = 0; i < 200 && value[i]; i++)
         putchar((unsigned char)value[i] < 0x20 || value[i] == 0x7F ? '?' : value[i]);
     putchar('\n');
 }

@@ -14,7 +14,7 @@
 
 #define EVERYWHERE __attribute__((visibility("default")))
 
-void __libc_free(void *block);
+void __libc_free(void *block); /* NOLINT(bugprone-reserved-identifier,cert-dcl37-c): glibc's own */
 
 EVERYWHERE void free(void *block)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Verdict and stitch against the whole-string oracle: a byte of options, the opener, a newline,
- * the cloud's text. */
+/* Verdict and stitch against the oracle: a byte of options, the opener, a newline, the text. */
 #include <stdlib.h>
 #include <string.h>
 
