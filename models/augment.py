@@ -6,6 +6,7 @@ import random
 import re
 
 import corpus
+import plain
 from frames import CONTEXT_FRAMES, DAYS, FRAMES, LANGS, MESSAGES, NUMBERS, PEOPLE, ROOMS
 from situations import LISTS, SITUATIONS
 
@@ -154,20 +155,8 @@ class Templates:
         return {"user": user, "openers": [opener]}
 
 
-def gerund(phrase):
-    """"tie a knot" -> "tying a knot", by spelling rules that are right for nearly all verbs."""
-    verb, _, rest = phrase.partition(" ")
-    if verb.endswith("ie"):
-        verb = verb[:-2] + "y"
-    elif verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")) and len(verb) > 2:
-        verb = verb[:-1]
-    elif re.fullmatch(r"[^aeiou]*[aeiou][bdglmnprt]", verb):
-        verb += verb[-1]
-    return f"{verb}ing {rest}".strip()
-
-
-def copy_row(pools):
-    """One row of a hand-written frame; some have facts or earlier turns before them."""
+def copy_row(pools, first=False):
+    """One row of a hand-written frame; some have facts or earlier turns before them. `first`: with its first opener, else any."""
     rng = pools.rng
     kind = rng.random()
     before, users, openers = (
@@ -177,11 +166,11 @@ def copy_row(pools):
     v = {"n": n, "n2": rng.choice(pools.names), "m": m, "M": cap(m), "m2": rng.choice(pools.mass), "c": c, "a_c": article(c),
          "A_c": cap(article(c)), "a_c2": article(c2), "p": rng.choice(pools.first), "p2": rng.choice(pools.first),
          "q": rng.choice(pools.people), "t": pools.clock(), "t2": pools.clock(), "d": pools.duration(), "d2": pools.duration(),
-         "k": pools.number(), "k2": pools.number(), "v": verb, "ving": gerund(verb), "Ving": cap(gerund(verb)), "i": rng.choice(pools.mass),
+         "k": pools.number(), "k2": pools.number(), "v": verb, "ving": plain.gerund(verb), "Ving": cap(plain.gerund(verb)), "i": rng.choice(pools.mass),
          "j": rng.choice(pools.mass), "w": w, "W": cap(w), "msg": rng.choice(MESSAGES), "lang": rng.choice(LANGS), "room": rng.choice(ROOMS),
          "day": rng.choice(DAYS), **{k: rng.choice(values) for k, values in LISTS.items()}}
     role = {"s": "system", "u": "user", "a": "assistant"}
-    return {"user": rng.choice(users).format(**v), "openers": [cap(rng.choice(openers).format(**v))],
+    return {"user": rng.choice(users).format(**v), "openers": [cap((openers[0] if first else rng.choice(openers)).format(**v))],
             "context": [{"role": role[r], "content": text.format(**v)} for r, text in before]}
 
 

@@ -12,7 +12,7 @@ def words(data, floor=3):
     """Sorted words of the training openers (held-out rows are not looked at) and of all templates. Words mostly seen with a
     capital inside an opener are names: the guard takes those from the request alone."""
     small, first, name = collections.Counter(), collections.Counter(), collections.Counter()
-    for r in corpus.authored(data) + corpus.distilled(data):
+    for r in (*corpus.authored(data), *corpus.distilled(data), *corpus.own()):
         if not corpus.held_out(r):
             for o in r["openers"]:
                 for i, w in enumerate(WORD.findall(o)):
@@ -28,7 +28,7 @@ def words(data, floor=3):
 def coverage(data, lexicon):
     """Share of words in held-out openers that stand in the request or in the list."""
     known, total, lexicon = 0, 0, set(lexicon)
-    for r in corpus.authored(data) + corpus.distilled(data):
+    for r in (*corpus.authored(data), *corpus.distilled(data), *corpus.own()):
         if corpus.held_out(r):
             said = " ".join([r["user"], *(m["content"] for m in r.get("context", ()))]).lower()
             said = set(WORD.findall(said))

@@ -18,19 +18,18 @@ import augment
 import batches
 import corpus
 import lexicon
+import plain
 from bpe import IM_END, IM_START, Tokenizer
 
 # one part: passes over the written sets, rows of the others; `until` is the share of the run, `swap` that of written rows in
 # which a shared word is exchanged, `cap` how many derived openers may share their first four words
 MIX = [
-    {"file": "early.npz", "until": 0.2, "authored": 2, "distilled": 2, "template": 60000, "question": 80000, "prefix": 6000,
+    {"file": "early.npz", "until": 0.25, "authored": 2, "distilled": 2, "own": 1, "template": 60000, "question": 80000, "prefix": 6000,
      "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
-    {"file": "main.npz", "until": 0.7, "authored": 5, "distilled": 3, "template": 130000, "question": 50000, "prefix": 3000,
+    {"file": "main.npz", "until": 0.6, "authored": 3, "distilled": 3, "own": 2, "template": 130000, "question": 50000, "prefix": 3000,
      "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
-    {"file": "late.npz", "until": 0.9, "authored": 2, "distilled": 2, "template": 90000, "question": 60000, "prefix": 1000,
-     "copy": 40000, "prose": 0, "swap": 0.35, "cap": 20},
-    {"file": "last.npz", "until": 1.0, "authored": 1, "distilled": 1, "template": 50000, "question": 15000, "prefix": 500,
-     "copy": 25000, "prose": 0, "swap": 0.25, "cap": 8, "plainest": True},
+    {"file": "last.npz", "until": 1.0, "authored": 1, "distilled": 1, "own": 4, "template": 50000, "question": 60000, "prefix": 0,
+     "copy": 30000, "prose": 0, "swap": 0.3, "cap": 400, "plain": True},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -65,7 +64,8 @@ class Packer:
         self.rng = random.Random(seed)
         self.pools = augment.Pools(data, self.rng)
         self.templates = augment.Templates(data, self.pools)
-        sets = {"authored": corpus.authored(data), "distilled": corpus.distilled(data)}
+        sets = {"authored": corpus.authored(data), "distilled": corpus.distilled(data), "own": list(corpus.own())}
+        self.verbs = plain.verbs(r["user"] for r in (*sets["authored"], *sets["distilled"], *corpus.derived(data, "question")))
         self.swapper = augment.Swapper(self.pools, [r["user"] for rows in sets.values() for r in rows])
         self.held = [r for rows in sets.values() for r in rows if corpus.held_out(r)]
         self.written = {k: [r for r in rows if not corpus.held_out(r)] for k, rows in sets.items()}
@@ -101,15 +101,24 @@ class Packer:
         ids = self.row(user, opener, facts, turns)
         return ids if len(ids) <= self.limit else None
 
-    def derived(self, kind, count, cap):
-        """A random part of a derived set: few openers share their first four words, no source gives more than an eighth."""
+    def usual(self, r):
+        """The openers of a row for the last part: the one made by rule, else the plainest if it is plain."""
+        made = None if r.get("context") else plain.plain(r["user"], self.verbs)
+        if made:
+            return [made]
+        best = max(r["openers"], key=lambda o: plainness(r["user"], o))
+        return [best] if plainness(r["user"], best) > (1 if r.get("context") else 3) else []
+
+    def derived(self, kind, count, cap, made=False):
+        """A random part of a derived set: few openers share their first four words, no source gives more than an eighth.
+        With `made`, rows whose opener a rule makes anew."""
         rows = corpus.derived(self.data, kind)
         self.rng.shuffle(rows)
         seen, sources, out = collections.Counter(), collections.Counter(), []
         for r in rows:
-            for o in r["openers"]:
+            for o in ([plain.plain(r["user"], self.verbs) or ""] if made else r["openers"]):
                 key = " ".join(o.lower().split()[:4])
-                if seen[key] < cap and sources[r["source"]] < count / 8 and len(out) < count and not corpus.held_out(r):
+                if o and seen[key] < cap and sources[r["source"]] < count / 8 and len(out) < count and not corpus.held_out(r):
                     seen[key] += 1
                     sources[r["source"]] += 1
                     out.append((r, o))
@@ -126,20 +135,20 @@ class Packer:
 
     def part(self, mix):
         rows = []
-        for kind in ("authored", "distilled"):
+        last = mix.get("plain", False)
+        for kind, all_rows in self.written.items():
             for _ in range(mix[kind]):
-                for r in self.written[kind]:
-                    openers = sorted(r["openers"], key=lambda o: -plainness(r["user"], o))
-                    if mix.get("plainest"):
-                        openers = openers[:1] if plainness(r["user"], openers[0]) > 1 else []
+                for r in all_rows:
+                    openers = self.usual(r) if last and kind != "own" else r["openers"]
                     rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0) for o in openers]
-        for kind, cap in (("question", mix["cap"]), ("prefix", mix["cap"])):
-            rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], cap)]
+        for kind in ("question", "prefix"):
+            rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], mix["cap"], last)]
         rich = bool(self.pools.names and self.pools.verbs)  # a folder of one's own rows alone has nothing to draw from
-        plainest = plainness if mix.get("plainest") else None
-        for r in (self.templates.one(0.4 if rich else 0, plainest) for _ in range(mix["template"] if self.templates.rows else 0)):
-            rows.append(self.from_row(r, r["openers"][0]))
-        for r in (augment.copy_row(self.pools) for _ in range(mix["copy"] if rich else 0)):
+        for r in (self.templates.one(0.4 if rich else 0, plainness if last else None) for _ in range(mix["template"] if self.templates.rows else 0)):
+            rows += [self.from_row(r, o) for o in (self.usual(r) if last else r["openers"])]
+        for r in (augment.copy_row(self.pools, last) for _ in range(mix["copy"] if rich else 0)):
+            if last:
+                r["openers"] = self.usual(r) or r["openers"]
             if self.rng.random() < 0.5:
                 r["user"] = r["user"].lower()
             rows.append(self.from_row(r, r["openers"][0]))

@@ -31,6 +31,7 @@ import torch.multiprocessing as mp
 
 import batches
 import fused
+import gguf
 import model as models
 
 
@@ -202,6 +203,8 @@ def save(net, opt, sched, args, step, tokens, seconds):
     for part in ("tokenizer", "lexicon"):
         with open(os.path.join(args.pack, part + ".json"), encoding="utf-8") as f:
             state[part] = json.load(f)
+    if args.init:
+        state["lexicon"] = sorted({*state["lexicon"], *gguf.Reader(args.init).metadata.get("ulm.lexicon", [])})
     torch.save(state, path + ".new")
     os.replace(path + ".new", path)
 
@@ -255,8 +258,7 @@ def main():
         resume.update({k: old[k] for k in resume})
         net.load_state_dict(old["model"])
     elif args.init:
-        import gguf
-
+        resume["tokens"] = gguf.Reader(args.init).metadata.get("ulm.tokens_seen", 0)
         net.load_state_dict({n: torch.from_numpy(a) for n, a in gguf.load_model(args.init, vars(config)).items()})
     net.to(args.device)
     share = args.workers > 1
