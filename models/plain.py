@@ -42,7 +42,10 @@ ACT = {"set": "setting", "play": "playing", "call": "calling", "text": "texting"
        "look": "looking", "search": "searching", "take": "taking", "show": "showing", "check": "checking", "make": "making", "freeze": "freezing",
        "report": "reporting", "pay": "paying", "activate": "activating", "download": "downloading", "update": "updating", "note": "noting",
        "post": "posting", "tweet": "tweeting", "pull": "pulling", "bring": "bringing", "sync": "syncing", "enable": "enabling", "disable": "disabling",
-       "zoom": "zooming", "mark": "marking", "clear": "clearing", "restart": "restarting", "dial": "dialling", "track": "tracking"}
+       "zoom": "zooming", "mark": "marking", "clear": "clearing", "restart": "restarting", "dial": "dialling", "track": "tracking", "convert": "converting", "calculate": "calculating", "hang": "hanging",
+       "scan": "scanning", "tell": "telling", "ask": "asking", "invite": "inviting", "stream": "streaming", "film": "filming", "log": "logging",
+       "continue": "continuing", "describe": "describing", "count": "counting", "measure": "measuring", "identify": "identifying",
+       "confirm": "confirming", "silence": "silencing", "queue": "queueing", "print": "printing", "crop": "cropping", "undo": "undoing"}
 FORMS = "poem|haiku|limerick|story|song|rap|joke|toast|speech|letter|sonnet|riddle|slogan|bedtime story|short story|funny poem|love poem|love song|ballad|rhyme"
 
 
@@ -70,7 +73,7 @@ def trim(words, room, lists=False):
     for i, w in enumerate(words):
         new = w.lower() in CLAUSE or w.lower() in ("and", "then") and i + 1 < len(words) and words[i + 1].lower() in NEXT
         stop = words[i - 1].endswith((",", ";", ".", ":", "?")) and not (lists and words[i - 1].endswith(",") and w.lower() not in NEXT)
-        if i > 1 and (new or stop):
+        if i > 1 and new or i > 0 and stop:
             words = words[:i]
             while words and words[-1].lower() in ("and", "or", "to", "then", "just"):
                 words = words[:-1]
@@ -175,6 +178,17 @@ def plain(user, verbs=()):
     r = m(r"who (?:first )?(sings|played|plays|won|scored|said|runs|hosts|holds|owns|killed|led|ruled) (.+)")
     if r:
         return phrase(f"The person who {r[1].lower()}", r[2], "is" if r[1].endswith("s") else "was", comma=False)
+    r = m(r"(?:what(?:'s| is|s)? the |what )time (?:is it )?(?:now )?in (.+?)(?: right now| now)?")
+    if r:
+        return phrase("The time in", r[1], "right now is" if len(r[1].split()) < 3 else "is", comma=False)
+    if m(r"how much (?:battery|charge|power|juice)\b.*(?:left|have i got|do i have|remaining|on my glasses).*"):
+        return "Your battery level right now is"
+    r = m(r"what am i (\w+ing)( at| on| to| by)?")
+    if r:
+        return f"What you're {r[1].lower()}{(r[2] or ' right now').lower()} is"
+    r = m(r"who(?:'s| is|s) (\w+ing)( me| us)?")
+    if r:
+        return f"The person {r[1].lower()}{' you' if r[2] else ' right now'} is"
     r = m(r"(?:what's|whats|what is|how's|hows|how is|what will) the weather (?:(?:be|doing|like|looking|look|going to be|gonna be|be like) )*(.+)")
     if r and r[1].lower() not in ("like", "doing"):
         return phrase("The weather", r[1], "looks", comma=False)
@@ -258,7 +272,7 @@ def plain(user, verbs=()):
     r = m(r"(?:(?:can|could|will|would) you )?(?:please )?remind me (?:later |again )?(to|about|that) (.+)")
     if r:
         return phrase(f"Setting a reminder {r[1].lower()}", r[2], "")
-    r = m(rf"(?:(?:can|could|will|would) you )?(?:please )?(?:write|compose|make up|tell|give|create|sing|i need|i want)(?: me| us)? (an? (?:\w+ )?(?:{FORMS})) (about|for|on) (.+)")
+    r = m(rf"(?:(?:can|could|will|would) you )?(?:please )?(?:(?:write|compose|make up|tell|give|create|sing|i need|i want)(?: me| us)? )?(an? (?:\w+ )?(?:{FORMS})) (about|for|on) (.+)")
     if r:
         return (lambda o: o and o.rstrip(",") + ":")(phrase("Here's", f"{r[1].lower()} {r[2].lower()} {r[3]}", "", comma=False))
     r = m(r"(?:(?:can|could|will|would) you |i(?:'d| would) like you to |i (?:want|need) you to |i(?:'d| would) like to |i (?:want|need) to )?(?:please )?(\w+) (.+)")
@@ -270,7 +284,8 @@ def plain(user, verbs=()):
             return phrase("Starting directions to", rest[6:], "", comma=True)
         if verb in ("find", "show", "play", "book", "order", "read", "buy", "get", "check", "make", "send") and rest.lower().startswith("me "):
             rest = rest[3:]
-        if not gerund_ok(rest):
+        rest = re.sub(r"(?i)^(mum|mom|dad|gran|granny|grandma|grandpa|grandad|nan|mam)\b", r"your \1", rest)
+        if not gerund_ok(rest) or verb in ("tell", "ask") and re.match(r"(?i)(me|us|you)\b", rest):
             return None
         return phrase(cap(ACT[verb]), rest, "", " now, and", lists=True)
     return None
