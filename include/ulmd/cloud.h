@@ -53,6 +53,9 @@ enum ulm_cloud_mode {
     ULM_CLOUD_PREFILL,
 };
 
+#define ULM_CLOUD_MAX_TOKENS  400u
+#define ULM_CLOUD_KEEPALIVE_S 90u
+
 /* Strings are borrowed for ulm_cloud_new and ulm_cloud_configure, and copied. */
 struct ulm_endpoint_config {
     const char *name;  /* "" for `[cloud]`, NAME for `[cloud.NAME]` */
@@ -65,12 +68,12 @@ struct ulm_endpoint_config {
     const char *key; /* or NULL; the copy is locked out of core dumps and wiped */
     enum ulm_cloud_mode mode;
     const char *prompts[ULM_PROMPT_N];
-    unsigned max_tokens;
+    unsigned max_tokens;              /* 0 = ULM_CLOUD_MAX_TOKENS */
     const char *reasoning_effort;     /* or NULL */
     const char *const *extra_headers; /* [n_extra_headers] "Name: value" */
     size_t n_extra_headers;
     const char *ca_file, *pinned_key, *proxy; /* or NULL */
-    unsigned keepalive_s;
+    unsigned keepalive_s;             /* 0 = ULM_CLOUD_KEEPALIVE_S */
     bool hedge;
 };
 
@@ -160,6 +163,9 @@ struct ulm_endpoint_status {
     double first_text_p50_ms;
     const char *last_failure; /* our own word, or NULL */
     unsigned last_status;     /* HTTP status of it, 0 = none */
+    /* What was found out about the model, in words: prefill and echo "unknown", "yes" or "no"
+     * (an open assistant turn is continued, and repeated first), tag "unknown", "ok" or "bad". */
+    const char *prefill, *echo, *tag;
 };
 
 /* Fills up to n entries; returns how many endpoints there are. */

@@ -167,7 +167,9 @@ static int add_endpoint(struct ulm_config *config, const struct ulm_config_at *a
     if (!kept)
         return -ENOMEM;
     *endpoint = (struct ulm_config_endpoint){
-        .to = {.name = kept, .max_tokens = 400, .keepalive_s = 90},
+        .to = {.name = kept,
+               .max_tokens = ULM_CLOUD_MAX_TOKENS,
+               .keepalive_s = ULM_CLOUD_KEEPALIVE_S},
         .at = *at,
     };
     endpoint->to.extra_headers = endpoint->headers;

@@ -174,7 +174,10 @@ static int add_endpoint(struct ulm_buf *out, const char *before,
                              e->first_text_p50_ms)) < 0 ||
         (r = add_text(out, ",", "last_failure", e->last_failure)) < 0)
         return r;
-    return ulm_buf_add_fmt(out, ",\"last_status\":%u}", e->last_status);
+    return ulm_buf_add_fmt(out,
+                           ",\"last_status\":%u,\"learned\":{\"prefill\":\"%s\",\"echo\":\"%s\","
+                           "\"tag\":\"%s\"}}",
+                           e->last_status, e->prefill, e->echo, e->tag);
 }
 
 static int add_cloud(struct ulm_buf *out, const struct ulm_cloud *cloud)

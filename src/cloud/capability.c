@@ -22,6 +22,11 @@
 
 static const char *const known_names[] = {"unknown", "yes", "no"};
 
+const char *ulm_known_name(enum ulm_known known)
+{
+    return known_names[known];
+}
+
 static enum ulm_known known_from_name(const char *name)
 {
     for (unsigned i = 0; name && i < sizeof known_names / sizeof *known_names; i++) {
@@ -182,11 +187,19 @@ void ulm_tags_report(struct ulm_tags *tags, bool seen, unsigned peer, int64_t no
         tags->peers[oldest].peer = peer;
         tags->peers[oldest].missed_us = now_us;
     }
+    tags->reported = true;
     tags->window = (tags->window << 1 | (seen ? 0u : 1u)) & ((1u << WINDOW) - 1);
     if (__builtin_popcount(tags->window) >= MISSES_TO_BAD) {
         tags->bad_until_us = now_us + 10 * MINUTE_US;
         tags->window = 0;
     }
+}
+
+const char *ulm_tags_name(const struct ulm_tags *tags, int64_t now_us)
+{
+    if (ulm_tags_bad(tags, now_us))
+        return "bad";
+    return tags->reported ? "ok" : "unknown";
 }
 
 bool ulm_tags_bad(const struct ulm_tags *tags, int64_t now_us)

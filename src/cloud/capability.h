@@ -16,6 +16,8 @@ enum ulm_known {
     ULM_KNOWN_NO,
 };
 
+const char *ulm_known_name(enum ulm_known known);
+
 struct ulm_capability {
     const char *url, *model; /* borrowed */
     enum ulm_known prefill;  /* an open assistant turn is continued */
@@ -40,6 +42,7 @@ void ulm_capability_expire(struct ulm_capability *capability, int64_t now_s);
 struct ulm_tags {
     unsigned window; /* the last ten, bit set = missed; newest is bit 0 */
     int64_t bad_until_us;
+    bool reported; /* at least one, seen or missed */
     struct {
         bool used;
         unsigned peer;
@@ -49,5 +52,7 @@ struct ulm_tags {
 
 void ulm_tags_report(struct ulm_tags *tags, bool seen, unsigned peer, int64_t now_us);
 bool ulm_tags_bad(const struct ulm_tags *tags, int64_t now_us);
+/* "unknown", "ok" or "bad". */
+const char *ulm_tags_name(const struct ulm_tags *tags, int64_t now_us);
 
 #endif

@@ -238,6 +238,9 @@ size_t ulm_cloud_status(const struct ulm_cloud *cloud, struct ulm_endpoint_statu
             .first_text_p50_ms = (double)ulm_histogram_quantile_us(&health->first_text, 0.5) / 1e3,
             .last_failure = health->last_failure,
             .last_status = health->last_status,
+            .prefill = ulm_known_name(endpoint->capability.prefill),
+            .echo = ulm_known_name(endpoint->capability.echo),
+            .tag = ulm_tags_name(&endpoint->tags, ulm_now_us()),
         };
     }
     return cloud->n_endpoints;

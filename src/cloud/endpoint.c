@@ -14,9 +14,6 @@
 
 #include "cloud/dialect.h"
 
-#define KEEPALIVE_DEFAULT_S  90u
-#define MAX_TOKENS_DEFAULT   400u
-
 static int bad(const struct ulm_endpoint_config *config, char *reterr, size_t size,
                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
@@ -250,8 +247,8 @@ int ulm_endpoint_init(struct ulm_endpoint *endpoint, const struct ulm_endpoint_c
     *endpoint = (struct ulm_endpoint){
         .dialect = ulm_dialect_table(config->dialect),
         .mode = config->mode,
-        .max_tokens = config->max_tokens ? config->max_tokens : MAX_TOKENS_DEFAULT,
-        .keepalive_s = config->keepalive_s ? config->keepalive_s : KEEPALIVE_DEFAULT_S,
+        .max_tokens = config->max_tokens ? config->max_tokens : ULM_CLOUD_MAX_TOKENS,
+        .keepalive_s = config->keepalive_s ? config->keepalive_s : ULM_CLOUD_KEEPALIVE_S,
         .hedge = config->hedge,
     };
     for (size_t i = 0; i < ULM_ENDPOINT_SOCKETS_MAX; i++)

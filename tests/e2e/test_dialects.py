@@ -149,8 +149,10 @@ class Prefill(harness.Case):
         cloud = self.cloud("answer a plain continuation.")
         cloud.play("answer {opener} a plain continuation.", when="whole")
         cloud.play("answer \" {opener:2} a plain continuation.\"", when="part")
-        user = self.client(self.daemon_for(cloud, name))
-        for question in ("what is it", "the whole echo", "a part of it"):
+        daemon = self.daemon_for(cloud, name)
+        user = self.client(daemon)
+        for question, echo in (("what is it", "no"), ("the whole echo", "yes"),
+                               ("a part of it", "no")):
             answer = user.ask(question)
             request = cloud.requests[-1]
             self.assertEqual((request.frame["request"], request.frame["opener"]), (question, O))
@@ -162,6 +164,8 @@ class Prefill(harness.Case):
             last = request.json["messages"][-1]
             self.assertEqual(last, {"role": "assistant", "content": O, **(
                 {"prefix": True} if name in PREFIXED else {})})
+            self.assertEqual(daemon.status()["cloud"][0]["learned"],
+                             {"prefill": "yes", "echo": echo, "tag": "unknown"})
 
     def each_refusal_of_it(self, name):
         cloud = self.cloud("ok")
@@ -173,6 +177,8 @@ class Prefill(harness.Case):
         self.assertEqual([r.frame.get("prefill", False) for r in cloud.requests], [True, False])
         user.ask("and then")
         self.assertEqual(len(cloud.requests), 3)
+        self.assertEqual(daemon.status()["cloud"][0]["learned"],
+                         {"prefill": "no", "echo": "unknown", "tag": "ok"})
 
     def test_a_refusal_is_learned_and_remembered(self):
         cloud = self.cloud("ok")
