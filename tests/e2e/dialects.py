@@ -71,7 +71,9 @@ class OpenRouter(Chat):
 
 
 class Mistral(Chat):
-    stops = {"stop": "stop", "length": "length", "refused": "content_filter"}
+    def think(self, text):
+        part = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+        return self._chunk({"content": [part]})
 
     def start(self):
         return self._chunk({"role": "assistant", "content": ""})
@@ -83,13 +85,19 @@ class LlamaServer(Chat):
 
 
 class Responses:
-    """OpenAI Responses: named events, one terminal event, no [DONE]."""
+    """OpenAI Responses: named events around items and their parts, one terminal event, no [DONE]."""
 
     content_type = "text/event-stream; charset=utf-8"
+    # kind of a part: (its type, the member with its text, the middle of its events' names)
+    parts = {"text": ("output_text", "text", "output_text"),
+             "refusal": ("refusal", "refusal", "refusal"),
+             "think": ("summary_text", "text", "reasoning_summary_text")}
 
     def __init__(self):
         self.tokens = (11, 7)
         self.n = 0
+        self.output = []   # items, finished ones and the open one
+        self.kind = None   # of the open part
 
     def _event(self, kind, **members):
         self.n += 1
@@ -98,38 +106,82 @@ class Responses:
 
     def _response(self, status, **more):
         usage = None
-        if self.tokens:
-            usage = {"input_tokens": self.tokens[0], "output_tokens": self.tokens[1],
+        if self.tokens and status != "in_progress":
+            usage = {"input_tokens": self.tokens[0], "input_tokens_details": {"cached_tokens": 0},
+                     "output_tokens": self.tokens[1],
+                     "output_tokens_details": {"reasoning_tokens": 0},
                      "total_tokens": sum(self.tokens)}
-        return {"id": "resp_1", "object": "response", "status": status, "model": "stand-in",
-                "usage": usage, **more}
+        return {"id": "resp_1", "object": "response", "created_at": 1, "status": status,
+                "error": None, "incomplete_details": None, "model": "stand-in",
+                "output": self.output, "usage": usage, **more}
 
     def start(self):
         return (self._event("response.created", response=self._response("in_progress"))
-                + self._event("response.output_item.added", output_index=0,
-                              item={"id": "msg_1", "type": "message", "role": "assistant",
-                                    "content": []})
-                + self._event("response.content_part.added", item_id="msg_1", output_index=0,
-                              content_index=0,
-                              part={"type": "output_text", "text": "", "annotations": []}))
+                + self._event("response.in_progress", response=self._response("in_progress")))
+
+    def _where(self):
+        item = self.output[-1]
+        index = "summary_index" if self.kind == "think" else "content_index"
+        list_of = item["summary" if self.kind == "think" else "content"]
+        return {"item_id": item["id"], "output_index": len(self.output) - 1,
+                index: len(list_of) - 1}, list_of[-1]
+
+    def _open(self, kind):
+        """Opens a part of this kind, in an item of its own, where none is open."""
+        if self.kind == kind:
+            return ""
+        out = self._close()
+        self.kind = kind
+        item = {"id": f"item_{len(self.output)}", "type": "reasoning", "summary": []}
+        if kind != "think":
+            item = {"id": f"item_{len(self.output)}", "type": "message", "role": "assistant",
+                    "status": "in_progress", "content": []}
+        self.output.append(item)
+        out += self._event("response.output_item.added", output_index=len(self.output) - 1,
+                           item=item)
+        part = {"type": self.parts[kind][0], self.parts[kind][1]: ""}
+        if kind == "text":
+            part["annotations"] = []
+        item["summary" if kind == "think" else "content"].append(part)
+        name = "reasoning_summary_part" if kind == "think" else "content_part"
+        return out + self._event(f"response.{name}.added", **self._where()[0], part=part)
+
+    def _close(self):
+        if not self.kind:
+            return ""
+        where, part = self._where()
+        _, member, middle = self.parts[self.kind]
+        name = "reasoning_summary_part" if self.kind == "think" else "content_part"
+        out = (self._event(f"response.{middle}.done", **where, **{member: part[member]})
+               + self._event(f"response.{name}.done", **where, part=part))
+        if self.kind != "think":
+            self.output[-1]["status"] = "completed"
+        self.kind = None
+        return out + self._event("response.output_item.done", output_index=len(self.output) - 1,
+                                 item=self.output[-1])
+
+    def _delta(self, kind, text):
+        out = self._open(kind)
+        where, part = self._where()
+        _, member, middle = self.parts[kind]
+        part[member] += text
+        return out + self._event(f"response.{middle}.delta", **where, delta=text)
 
     def text(self, text):
-        return self._event("response.output_text.delta", item_id="msg_1", output_index=0,
-                           content_index=0, delta=text)
+        return self._delta("text", text)
 
     def think(self, text):
-        return self._event("response.reasoning_summary_text.delta", item_id="rs_1", output_index=0,
-                           summary_index=0, delta=text)
+        return self._delta("think", text)
 
     def refusal(self, text):
-        return self._event("response.refusal.delta", item_id="msg_1", output_index=0,
-                           content_index=0, delta=text)
+        return self._delta("refusal", text)
 
     def finish(self, reason):
+        out = self._close()
         if reason == "stop":
-            return self._event("response.completed", response=self._response("completed"))
+            return out + self._event("response.completed", response=self._response("completed"))
         why = {"length": "max_output_tokens", "refused": "content_filter"}[reason]
-        return self._event("response.incomplete", response=self._response(
+        return out + self._event("response.incomplete", response=self._response(
             "incomplete", incomplete_details={"reason": why}))
 
     def end(self):
