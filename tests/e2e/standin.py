@@ -347,7 +347,8 @@ class Tour:
 class Standin:
     """The server. Threads, one for each connection; all of them are daemons."""
 
-    def __init__(self, unix=None, port=0, host="127.0.0.1", tls=None, tour=None, log=None):
+    def __init__(self, unix=None, port=0, host="127.0.0.1", tls=None, tour=None, log=None,
+                 listener=None):
         self.lock = threading.Condition()
         self.requests = []         # every Request so far
         self.connections = 0       # accepted so far
@@ -359,7 +360,9 @@ class Standin:
         self.keep_records = True   # a soak run keeps none
         self._takes = collections.OrderedDict()
         self._tour, self._log, self._tls = tour, log, tls
-        if unix:
+        if listener:  # bound already, in a network of its own
+            self.listener = listener
+        elif unix:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(unix)
         else:
