@@ -103,7 +103,7 @@ static int load_prompt(struct ulm_config *config, struct ulm_config_endpoint *en
     };
     const struct ulm_config_at at = endpoint->at;
     char path[PATH_MAX];
-    char *text;
+    char *text = NULL;
     size_t len;
     int r;
 
@@ -138,9 +138,9 @@ int ulm_config_load_prompts(struct ulm_config *config, char *reterr)
 /* 0 and a key the caller owns, -ENOENT, or another errno with `ret_why` set. */
 static int read_key(const char *path, bool guarded, char **ret_key, const char **ret_why)
 {
-    struct stat st;
+    struct stat st = {0};
     char *key;
-    size_t len;
+    size_t len = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
 

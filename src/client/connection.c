@@ -58,7 +58,7 @@ static int connect_to(const char *path, struct ulm_client **ret_client)
 
     int r = ulm_client_from_fd(fd, ret_client);
     if (r == 0)
-        fd = -1;
+        fd = -1; /* NOLINT(clang-analyzer-deadcode.DeadStores): close_fd reads it */
     return r;
 }
 

@@ -187,6 +187,7 @@ static int read_headers(struct ulm_endpoint *endpoint, const struct ulm_endpoint
     endpoint->headers = calloc(n_ours + config->n_extra_headers + 1, sizeof *endpoint->headers);
     if (!endpoint->headers)
         return -ENOMEM;
+    endpoint->n_headers = 0;
     for (size_t i = 0; i < config->n_extra_headers; i++) {
         if (!is_good_header(config->extra_headers[i]))
             return bad(config, reterr, size, "extra_headers: entry %zu is no \"Name: value\" "

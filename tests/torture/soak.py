@@ -78,10 +78,14 @@ class Soak:
                 self.running -= 1
 
     def sample(self):
+        """Memory in KiB, and descriptors but for connections kept to the cloud, which come and go."""
         pid = self.daemon.process.pid
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            kept = {f"socket:[{line.split()[9]}]" for line in file}
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             rss = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-        return rss, len(os.listdir(f"/proc/{pid}/fd"))
+        names = [os.path.join(f"/proc/{pid}/fd", fd) for fd in os.listdir(f"/proc/{pid}/fd")]
+        return rss, sum(os.readlink(name) not in kept for name in names)
 
     def quiet_sample(self):
         """A sample with nothing open, so that two of them can be compared."""
@@ -89,8 +93,6 @@ class Soak:
         while self.running and time.monotonic() < until:
             time.sleep(0.1)
         self.daemon.await_status(lambda s: s["requests"]["open"] == 0)
-        # kept-alive connections to the cloud go by their own time, and are no drift
-        time.sleep(1)
         return self.sample()
 
     def spawn(self, work, *args):
@@ -184,8 +186,11 @@ class Soak:
         for user in slow + idle:
             user.close()
         words = sorted(self.first_words) or [0]
-        # the drift of the second half, where the first quarter has settled what caches there are
-        half = samples[len(samples) // 2:]
+        # Medians of quarters: one sample may find a heap before or after it was given back. The first
+        # quarter settles what caches there are.
+        quarter = max(1, len(samples) // 4)
+        early, late = ([statistics.median(column) for column in zip(*part)]
+                       for part in (samples[quarter:2 * quarter] or samples, samples[-quarter:]))
         result = {
             "minutes": self.args.minutes, "rate": self.args.rate,
             "connections": self.args.connections, "ended": self.ended, "busy": self.busy,
@@ -194,9 +199,9 @@ class Soak:
             "deaf_cut": self.cut,
             "first_word_p50_ms": statistics.median(words),
             "first_word_p99_ms": words[int(len(words) * 0.99)],
-            "rss_first_kib": first[0], "rss_kib": half[-1][0],
-            "rss_drift_kib": half[-1][0] - half[0][0],
-            "fd_drift": half[-1][1] - half[0][1]}
+            "rss_first_kib": first[0], "rss_kib": samples[-1][0],
+            "rss_least_kib": min(s[0] for s in samples), "rss_most_kib": max(s[0] for s in samples),
+            "rss_drift_kib": late[0] - early[0], "fd_drift": late[1] - early[1]}
         print(json.dumps(result))
         for line in (self.missed + self.broken)[:20]:
             print("!", line)
