@@ -69,7 +69,8 @@ static void offer(struct search *s, const struct hypothesis *h, double logp, uns
 static unsigned insert(struct extension *list, unsigned n, unsigned width, struct extension item)
 {
     unsigned i = n < width ? n++ : n;
-    if (i == width) {
+    if (i == width) { /* the list is full, and width is 1 or more */
+        /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
         if (item.logp <= list[width - 1].logp)
             return n;
         i = width - 1;

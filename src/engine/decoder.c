@@ -159,7 +159,7 @@ int ulm_decoder_new(const struct ulm_engine_config *config, struct ulm_decoder *
     if (r == 0)
         r = load(d, gguf, config, reterr, reterr_size);
     ulm_gguf_free(gguf);
-    if (r < 0) {
+    if (r != 0) {
         ulm_decoder_free(d);
         return r;
     }

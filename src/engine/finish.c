@@ -84,7 +84,7 @@ int ulm_decoder_finish(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
     int r = ulm_guard_prepare(&d->guard, options->guard, prompt, opener);
     if (r == 0)
         r = ulm_chat_render(d->chat, prompt, &ids, &n, &outcome.prompt_shortened);
-    if (r < 0)
+    if (r != 0)
         return r;
     memcpy(d->ids, ids, n * sizeof *ids);
     r = ulm_tokenizer_encode(d->tokenizer, opener, strlen(opener), false, d->ids,

@@ -358,12 +358,11 @@ static int parse(struct ulm_gguf *gguf, struct cursor *cursor)
     if (!take(cursor, &n_tensors, 8) || !take(cursor, &n_kvs, 8))
         return fail_short(cursor);
     int r = read_kvs(gguf, cursor, n_kvs);
-    if (r < 0)
-        return r;
-    r = read_alignment(gguf, cursor);
-    if (r < 0)
-        return r;
-    return read_tensors(gguf, cursor, n_tensors);
+    if (r == 0)
+        r = read_alignment(gguf, cursor);
+    if (r == 0)
+        r = read_tensors(gguf, cursor, n_tensors);
+    return r;
 }
 
 static int map_file(struct ulm_gguf *gguf, const char *path)

@@ -152,7 +152,7 @@ static int load_vector(struct load *load, const char *name, unsigned n, const fl
         memcpy(at, t->data, n * sizeof(float));
     else
         load->model->shape.parameters += n;
-    *ret_vector = at;
+    *ret_vector = at; /* NOLINT(clang-analyzer-core.NullDereference): each part has one of both */
     return 0;
 }
 

@@ -176,7 +176,7 @@ int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
     int r = ulm_guard_prepare(&d->guard, options->guard, prompt, NULL);
     if (r == 0)
         r = ulm_chat_render(d->chat, prompt, &ids, &n, &outcome.prompt_shortened);
-    if (r < 0)
+    if (r != 0)
         return r;
     outcome.prompt_tokens = (unsigned)n;
     r = ulm_decoder_prefill(d, ticket, ids, (unsigned)n, watch, &slot, &outcome.reused_tokens);

@@ -455,7 +455,7 @@ static int encode_word(const struct ulm_tokenizer *t, const char *word, size_t l
             symbols[i] = (struct symbol){t->by_byte[(unsigned char)word[i]], (int32_t)i - 1,
                                          i + 1 < len ? (int32_t)i + 1 : -1};
         merge_word(t, symbols, len, &heap);
-        for (int32_t i = 0; r == 0 && i >= 0; i = symbols[i].next) {
+        for (int32_t i = len > 0 ? 0 : -1; r == 0 && i >= 0; i = symbols[i].next) {
             if (*n == cap)
                 r = -ENOBUFS;
             else

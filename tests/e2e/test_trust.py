@@ -90,7 +90,6 @@ class Privacy(harness.Case):
         daemon.start()
         self.assertEqual(os.stat(f"/proc/{daemon.process.pid}/environ").st_uid, 0)
 
-
     @harness.unittest.skipUnless(shutil.which("gcore"), "no gcore (of gdb)")
     @harness.unittest.skipUnless(harness.MEMORY, harness.NO_MEMORY)
     def test_a_dump_by_root_tells_nothing(self):
