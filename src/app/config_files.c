@@ -110,12 +110,12 @@ static int load_prompt(struct ulm_config *config, struct ulm_config_endpoint *en
     if (which == ULM_PROMPT_TAGGED && endpoint->prompt_file) {
         snprintf(path, sizeof path, "%s", endpoint->prompt_file);
         r = ulm_config_slurp(path, ULM_PROMPT_MAX, &text, &len);
-        if (r < 0)
+        if (r < 0 || !text)
             return ulm_config_fault(reterr, &at, "prompt_file %s: %s (at most %u bytes)", path,
                                     strerror(-r), ULM_PROMPT_MAX);
     } else {
         r = load_shipped(shipped[which], &text, path);
-        if (r < 0)
+        if (r < 0 || !text)
             return ulm_config_fault(reterr, &at, "the prompt text %s: %s", path, strerror(-r));
     }
     r = keep_text(config, path, text, &endpoint->to.prompts[which], reterr);
@@ -139,7 +139,7 @@ int ulm_config_load_prompts(struct ulm_config *config, char *reterr)
 static int read_key(const char *path, bool guarded, char **ret_key, const char **ret_why)
 {
     struct stat st = {0};
-    char *key;
+    char *key = NULL;
     size_t len = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
@@ -156,7 +156,7 @@ static int read_key(const char *path, bool guarded, char **ret_key, const char *
     }
     r = read_all(fd, ULM_KEY_MAX, &key, &len);
     close(fd);
-    if (r < 0) {
+    if (r < 0 || !key) {
         *ret_why = r == -EFBIG ? "is longer than 4096 bytes" : strerror(-r);
         return r == -ENOENT ? -EIO : r;
     }

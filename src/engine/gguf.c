@@ -21,6 +21,7 @@
 #define KVS_MAX     4096u
 #define TENSORS_MAX 16384u
 #define KEY_MAX     65535u
+#define ALIGNMENT   32u /* where the file does not say */
 #define NAME_MAX_   63u /* what ggml keeps of a tensor's name */
 
 /* What is left to read; every take checks against `left` first. */
@@ -289,7 +290,7 @@ static int read_kvs(struct ulm_gguf *gguf, struct cursor *cursor, uint64_t n)
 
 static int read_alignment(struct ulm_gguf *gguf, const struct cursor *cursor)
 {
-    uint64_t alignment = 32;
+    uint64_t alignment = ALIGNMENT;
     int r = ulm_gguf_get_u64(gguf, "general.alignment", &alignment);
     if (r == -EINVAL || alignment < 8 || alignment > 65536 || (alignment & (alignment - 1)))
         return fail(cursor, "general.alignment is no power of two from 8 to 65536");
@@ -396,6 +397,7 @@ int ulm_gguf_open(const char *path, struct ulm_gguf **ret_gguf, char *reterr, si
         snprintf(reterr, reterr_size, "%s", strerror(ENOMEM));
         return -ENOMEM;
     }
+    gguf->alignment = ALIGNMENT;
     int r = map_file(gguf, path);
     if (r < 0) {
         snprintf(reterr, reterr_size, "%s", r == -EBADMSG  ? "not a GGUF file"

@@ -111,7 +111,7 @@ static bool read_context(struct reader *r, struct ulm_request *request, bool *oo
     size_t n;
     if (!count_array(r, "context", ULM_FACTS_MAX, "strings", &array, &n))
         return false;
-    if (n == 0)
+    if (!array || n == 0)
         return true;
     request->facts = calloc(n, sizeof *request->facts);
     if (!request->facts)
@@ -131,7 +131,7 @@ static bool read_turn(struct reader *r, const cJSON *item, struct ulm_turn *turn
 {
     const cJSON *role = cJSON_IsObject(item) ? member(item, "role") : NULL;
     const cJSON *content = cJSON_IsObject(item) ? member(item, "content") : NULL;
-    if (!cJSON_IsString(role) || !cJSON_IsString(content))
+    if (!role || !content || !cJSON_IsString(role) || !cJSON_IsString(content))
         return BAD(r, "`history` must be an array of objects with strings `role` and `content`");
     if (strcmp(role->valuestring, "user") == 0)
         turn->role = ULM_ROLE_USER;
@@ -150,7 +150,7 @@ static bool read_history(struct reader *r, struct ulm_request *request, bool *oo
     if (!count_array(r, "history", ULM_TURNS_MAX, "turns", &array, &n))
         return false;
     request->ask.has_history = array != NULL;
-    if (n == 0)
+    if (!array || n == 0)
         return true;
     request->history = calloc(n, sizeof *request->history);
     if (!request->history)

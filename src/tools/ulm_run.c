@@ -97,9 +97,9 @@ static int parse(int argc, char **argv, const char *own, struct session *s, cons
         if (!good)
             return ulm_usage_error("%s: a wrong option or value", own);
     }
-    if (!s->path || !*ret_text || optind != argc)
-        return ulm_usage_error("%s wants -m FILE and %s", own, logits ? "--ids" : "--raw TEXT");
-    return ULM_EXIT_OK;
+    if (s->path && *ret_text && optind == argc)
+        return ULM_EXIT_OK;
+    return ulm_usage_error("%s wants -m FILE and %s", own, logits ? "--ids" : "--raw TEXT");
 }
 
 /* "1,2,3" -> ids; the caller frees. NULL = no such list. */
@@ -204,7 +204,7 @@ int ulm_cmd_generate(int argc, char **argv)
     long n = 32;
     bool as_ids = false;
     int status = parse(argc, argv, "generate", &s, &text, &n, &as_ids);
-    if (status)
+    if (status || !text)
         return status;
     status = open_session(&s);
     if (status == ULM_EXIT_OK &&

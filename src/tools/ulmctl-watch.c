@@ -66,7 +66,7 @@ static int add_histogram(const struct ulm_term *term, const char *title, struct 
                             number(latency, "n"), number(latency, "p50"), number(latency, "p95"),
                             number(latency, "p99"));
     for (size_t i = 0; r == 0 && i < n; i++) {
-        if (isinf(edges[i]))
+        if (i > 0 && isinf(edges[i]))
             r = ulm_buf_add_fmt(out, "  > %5.0f ms ", edges[i - 1]);
         else
             r = ulm_buf_add_fmt(out, " <= %5.0f ms ", edges[i]);

@@ -14,7 +14,8 @@
 
 #define EVERYWHERE __attribute__((visibility("default")))
 
-void __libc_free(void *block); /* NOLINT(bugprone-reserved-identifier,cert-dcl37-c): glibc's own */
+/* glibc's own name. NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+void __libc_free(void *block);
 
 EVERYWHERE void free(void *block)
 {
