@@ -186,11 +186,11 @@ class Edge(harness.Case):
 
 
 class Several(harness.Case):
-    def setup_two(self, first, second, **keys):
+    def setup_two(self, first, second, timeouts=None, **keys):
         clouds = [self.cloud(first), self.cloud(second)]
         endpoints = [harness.Daemon.endpoint(cloud) for cloud in clouds]
-        daemon = self.daemon({**NEUTRAL, "cloud": {**endpoints[0], **keys},
-                              "cloud.spare": endpoints[1]})
+        daemon = self.daemon({**NEUTRAL, "deadlines": timeouts or {}, "cloud": {
+            **endpoints[0], **keys}, "cloud.spare": endpoints[1]})
         return clouds, daemon, self.client(daemon)
 
     def test_failover_and_open_circuit(self):
@@ -201,10 +201,92 @@ class Several(harness.Case):
         self.assertEqual(len(clouds[1].requests), 5)
         self.assertEqual([e["health"] for e in daemon.status()["cloud"]], ["down", "ok"])
 
+    def test_an_open_circuit_is_probed_again(self):
+        clouds, daemon, client = self.setup_two("http-503", "ok")
+        for _ in range(3):
+            client.ask("q")
+        self.assertEqual(daemon.status()["cloud"][0]["health"], "down")
+        clouds[0].play("answer [[ok]] back again.")
+        while (text := client.ask("q").text) == TEXT:  # for 2 s at first
+            self.assertEqual(len(clouds[0].requests), 3)
+        self.assertEqual(text, harness.OPENER + " back again.")
+        self.assertEqual([e["health"] for e in daemon.status()["cloud"]], ["ok", "ok"])
+
+    def test_while_it_is_probed_the_others_are_asked(self):
+        clouds, daemon, client = self.setup_two("http-503", "ok", timeouts={
+            "first_byte_ms": 20000})
+        for _ in range(3):
+            client.ask("q")
+        clouds[0].play("stall")
+        probes = []
+        while len(clouds[0].requests) == 3:
+            probes.append(client.start("q"))
+            client.read_until(lambda: probes[-1].terminal or len(clouds[0].requests) > 3)
+        self.assertEqual(daemon.status()["cloud"][0]["health"], "probing")
+        for _ in range(3):
+            self.assertEqual(client.ask("q").text, TEXT)
+        self.assertEqual(len(clouds[0].requests), 4)
+        self.assertEqual(daemon.status()["cloud"][0]["health"], "probing")
+
+    def test_hedge(self):
+        clouds, daemon, client = self.setup_two("ok", "answer [[ok]] from the second.",
+                                                hedge="yes")
+        for _ in range(8):  # as many as give it a p95
+            self.assertEqual(client.ask("q").text, TEXT)
+        self.assertEqual(len(clouds[1].requests), 0)
+        clouds[0].play("stall")
+        answer = client.ask("q")
+        self.assertEqual(answer.text, harness.OPENER + " from the second.")
+        self.assertNotIn("retrying", [e["code"] for e in answer.of("notice")])
+        self.assertTrue(clouds[0].await_state(lambda c: c.requests[-1].ended == "gone"))
+        self.assertEqual(daemon.status()["cloud"][0]["failures"], 0)
+
+    def test_without_hedge_only_the_first_is_asked(self):
+        clouds, _, client = self.setup_two("ok", "answer [[ok]] from the second.")
+        for _ in range(8):
+            client.ask("q")
+        clouds[0].play("wait 700\nanswer [[ok]] late.")
+        self.assertEqual(client.ask("q").text, harness.OPENER + " late.")
+        self.assertEqual(len(clouds[1].requests), 0)
+
+    def test_figures(self):
+        clouds, daemon, client = self.setup_two("wait 60\nopen\nwait 60\nanswer [[ok]] so.", "ok")
+        for _ in range(4):
+            client.ask("q")
+        first, second = daemon.status()["cloud"]
+        self.assertEqual((first["requests"], first["failures"]), (4, 0))
+        for name in ("first_byte_ewma_ms", "first_byte_p50_ms", "first_byte_p95_ms"):
+            self.assertGreaterEqual(first[name], 60, name)
+        self.assertGreaterEqual(first["first_text_p50_ms"], 120)
+        self.assertLessEqual(first["first_byte_p50_ms"], first["first_byte_p95_ms"])
+        self.assertEqual((second["requests"], second["first_byte_p50_ms"]), (0, 0))
+
     def test_no_failover_once_text_was_seen(self):
         clouds, _, client = self.setup_two("error-late", "ok")
         self.assertEqual(client.ask("q").done["reason"], "truncated")
         self.assertEqual(clouds[1].requests, [])
+
+
+class Pace(harness.Case):
+    """words = auto: as many words as bridge the wait for this cloud."""
+
+    def words(self, scenario):
+        cloud = self.cloud(scenario)
+        daemon = self.daemon({"opener": {"words": "auto", "min_words": 2, "max_words": 8}},
+                             cloud=cloud)
+        client = self.client(daemon)
+        answers = [client.ask("tell me of the sea", medium="speech") for _ in range(2)]
+        return [len(answer.opener.split()) for answer in answers], answers[-1].done["timing"]["gap"]
+
+    def test_a_quick_cloud_needs_few_words(self):
+        words, gap = self.words("ok")
+        self.assertLess(words[1], 8)
+        self.assertIsNotNone(gap)
+
+    def test_a_slow_cloud_needs_many(self):
+        words, gap = self.words("wait 3500\nanswer [[ok]] so it is.")
+        self.assertEqual(words[1], 8)
+        self.assertGreater(gap, 0)  # eight words take 3.2 s to say
 
 
 if __name__ == "__main__":
