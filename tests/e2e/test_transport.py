@@ -14,6 +14,7 @@ import threading
 import time
 
 import harness
+import outcomes
 import tls
 from harness import NEUTRAL
 
@@ -155,6 +156,27 @@ class Edge(harness.Case):
             self.assertEqual(self.client(daemon).ask("q").text, TEXT, daemon.log())
         self.assertEqual(harness.count_in_memory(daemon.process.pid, [secret.encode()]),
                          {secret.encode(): 1})
+
+    def test_faults_over_http2(self):
+        """What goes wrong behind a provider's edge reaches the daemon as resets of a stream."""
+        daemon = self.daemon({**NEUTRAL, "deadlines": {
+            name: int(ms * harness.SLOW) for name, ms in
+            {"first_byte_ms": 4000, "stalled_ms": 500, "idle_ms": 2000}.items()}, "cloud": {
+                "url": "https://localhost/v1", "model": "m", "ca_file": self.certs.ca,
+                "unix_socket": os.path.join(self.nginx(), "h2")}})
+        client = self.client(daemon)
+        rows = ("http-401", "http-503", "error-late", "cut-text", "cut-utf8", "no-finish", "bad-json",
+                "stall-text", "reset-before", "reset-text", "long-line", "refused", "stall-headers")
+        answers = {row: client.start(f"play:{row}") for row in (*rows, "one-byte", "redo", "ok")}
+        for row, answer in answers.items():
+            client.finish(answer)
+            if row in rows:
+                reasons, begins, _ = outcomes.FAULTS[row]
+                self.assertIn(answer.done["reason"], reasons, row)
+                self.assertTrue(answer.text.startswith(begins), (row, answer.text))
+            else:
+                self.assertEqual(answer.text, outcomes.ANSWERS[row][2])
+        self.assertEqual(client.ask("play:ok").text, outcomes.ANSWERS["ok"][2])
 
     def test_http1_after_a_first_moment_over_kept_connections(self):
         lines = self.ask_three(self.nginx(), "h1")
