@@ -3,8 +3,9 @@
 two machines' worth of network namespaces and a wire between them that delays and loses packets.
 
 For a Link the kernel needs no netem: each namespace has a TUN device, and this process carries the
-packets from one to the other. As a program (link.py ADDRESS PEER PORT) it is the side of one namespace:
-it makes the device, and a listening socket where PORT is one, and hands both to its parent."""
+packets from one to the other. As a program (link.py ADDRESS PEER PORT FD) it is the side of one
+namespace: it makes the device, and a listening socket where PORT is one, and hands both to its
+parent."""
 import array
 import ctypes
 import fcntl
@@ -156,8 +157,9 @@ class Link:
                     continue
                 self.carried += 1
                 count += 1
-                due = time.monotonic() + (self.delay_ms + self.random.random() * self.jitter_ms) / 1000
-                heapq.heappush(pending, (due, count, self.tuns[1 - self.tuns.index(fd)], packet))
+                wait_ms = self.delay_ms + self.random.random() * self.jitter_ms
+                heapq.heappush(pending, (time.monotonic() + wait_ms / 1000, count,
+                                         self.tuns[1 - self.tuns.index(fd)], packet))
 
 
 def _configure(name, address, peer):

@@ -249,7 +249,8 @@ class Endpoints(harness.Case):
 for _case, _test, *_names in (
         (Requests, Requests.each_request), (Requests, Requests.each_request_without_an_opener),
         (Turns, Turns.each_cancel_and_supersede), (Unreachable, Unreachable.each_unreachable),
-        (Prefill, Prefill.each_open_turn, *PREFILL), (Prefill, Prefill.each_refusal_of_it, *PREFILL)):
+        (Prefill, Prefill.each_open_turn, *PREFILL),
+        (Prefill, Prefill.each_refusal_of_it, *PREFILL)):
     for _name, _method in of_each(_test, *_names):
         setattr(_case, "test" + _name, _method)
 

@@ -21,7 +21,8 @@ class Case(harness.Case):
         if done["reason"] == "complete":
             self.assertEqual(answer.text, TEXT)
         else:
-            self.assertEqual(done["reason"], "local" if answer.text == outcomes.CLOSE else "truncated")
+            reason = "local" if answer.text == outcomes.CLOSE else "truncated"
+            self.assertEqual(done["reason"], reason)
 
 
 class Relayed(Case):

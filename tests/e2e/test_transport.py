@@ -165,8 +165,8 @@ class Edge(harness.Case):
                 "url": "https://localhost/v1", "model": "m", "ca_file": self.certs.ca,
                 "unix_socket": os.path.join(self.nginx(), "h2")}})
         client = self.client(daemon)
-        rows = ("http-401", "http-503", "error-late", "cut-text", "cut-utf8", "no-finish", "bad-json",
-                "stall-text", "reset-before", "reset-text", "long-line", "refused", "stall-headers")
+        rows = ("http-401", "http-503", "error-late", "cut-text", "cut-utf8", "no-finish",
+                "bad-json", "stall-text", "reset-before", "reset-text", "long-line", "refused", "stall-headers")
         answers = {row: client.start(f"play:{row}") for row in (*rows, "one-byte", "redo", "ok")}
         for row, answer in answers.items():
             client.finish(answer)
