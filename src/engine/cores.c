@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* musl's CPU_SETSIZE is the set's size in bytes. */
+#define CPUS_MAX (8u * (unsigned)sizeof(cpu_set_t))
+
 /* The kernel's measure of a core's speed, 1024 for the fastest; 0 = it does not say. */
 static unsigned capacity(unsigned core)
 {
@@ -25,15 +28,15 @@ static unsigned capacity(unsigned core)
  * equals, not the small ones. */
 static bool keep_large(cpu_set_t *set)
 {
-    unsigned largest = 0, capacities[CPU_SETSIZE] = {0};
-    for (unsigned c = 0; c < CPU_SETSIZE; c++)
+    unsigned largest = 0, capacities[CPUS_MAX] = {0};
+    for (unsigned c = 0; c < CPUS_MAX; c++)
         if (CPU_ISSET(c, set)) {
             capacities[c] = capacity(c);
             if (capacities[c] > largest)
                 largest = capacities[c];
         }
     bool dropped = false;
-    for (unsigned c = 0; c < CPU_SETSIZE; c++)
+    for (unsigned c = 0; c < CPUS_MAX; c++)
         if (CPU_ISSET(c, set) && capacities[c] < largest - largest / 8) {
             CPU_CLR(c, set);
             dropped = true;
@@ -53,7 +56,7 @@ static int read_range(const char **text, cpu_set_t *set)
             return -EINVAL;
         last = strtoul(end + 1, &end, 10);
     }
-    if (first > last || last >= CPU_SETSIZE)
+    if (first > last || last >= CPUS_MAX)
         return -EINVAL;
     for (; first <= last; first++)
         CPU_SET(first, set);
