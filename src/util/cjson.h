@@ -17,7 +17,7 @@
 static inline const cJSON *ulm_json_member(const cJSON *object, const char *name)
 {
     const cJSON *found = NULL;
-    if (!cJSON_IsObject(object))
+    if (!object || !cJSON_IsObject(object))
         return NULL;
     for (const cJSON *item = object->child; item; item = item->next) {
         if (item->string && strcmp(item->string, name) == 0)
@@ -30,14 +30,14 @@ static inline const cJSON *ulm_json_member(const cJSON *object, const char *name
 static inline const char *ulm_json_text(const cJSON *object, const char *name)
 {
     const cJSON *item = ulm_json_member(object, name);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
+    return item && cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
 /* Its number, or `fallback` when it is absent or no number. */
 static inline double ulm_json_number(const cJSON *object, const char *name, double fallback)
 {
     const cJSON *item = ulm_json_member(object, name);
-    return cJSON_IsNumber(item) ? item->valuedouble : fallback;
+    return item && cJSON_IsNumber(item) ? item->valuedouble : fallback;
 }
 
 #endif
