@@ -150,7 +150,7 @@ def plain(user, verbs=()):
     r = m(r"(?:how (?:do|can|should|would|could) (?:i|you|we|one) (?:best |properly |quickly |easily |safely )?|how to |(?:what's|whats|what is) (?:the|a) (?:best|right|proper|good|easiest|"
           r"quickest|safest|correct|nice) way (?:to|of|for me to) |(?:what's|whats|what is) the (?:trick|secret|key) to |(?:the )?best way to |show me how to |"
           r"(?:can|could|would) you (?:please )?(?:show|teach) me (?:how )?to |what (?:should|do|can|must) i do to |teach me (?:how )?to |i need to know how to |"
-          r"walk me through |(?:give me )?(?:instructions|directions|tips) (?:to|for|on) |what are the steps to |what steps do i take to )(?:go about )?(.+)")
+          r"walk me through |(?:give me )?(?:instructions|directions|tips|steps) (?:to|for|on) |what are the steps to |what steps do i take to )(?:go about )?(.+)")
     if r:
         rest = r[1]
         first = rest.split()[0].lower()
