@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The daemon as a process: signals, activation, readiness, configuration, models, idleness."""
+import ctypes
 import os
 import re
 import shutil
@@ -179,6 +180,58 @@ class Systemd(harness.Case):
         daemon.signal(signal.SIGTERM)
         self.notified(notify, "STOPPING=1", seen)
         self.assertEqual(daemon.wait(), 0)
+
+    @unittest.skipIf(harness.WRAP, "NOT TESTED: a wrapper's threads are not the daemon's")
+    @unittest.skipUnless(os.geteuid() == 0, "NOT TESTED: only root may stop the daemon's threads")
+    def test_no_ping_while_the_worker_hangs(self):
+        """The loop turns and answers, but a request runs and no token comes: no ping either."""
+        daemon = self.daemon(NEUTRAL, start=False)
+        address = os.path.join(daemon.dir, "notify")
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(notify.close)
+        notify.bind(address)
+        daemon.env.update(NOTIFY_SOCKET=address, WATCHDOG_USEC="200000")
+        daemon.start()
+        user = self.client(daemon)
+        user.ask("q")
+        self.notified(notify, "WATCHDOG=1", [])
+        with Stopped(daemon.process.pid):
+            answer = user.start("another")
+            user.request("status")
+            notify.settimeout(0.5)  # five times the pings' distance
+            pings = 0
+            with self.assertRaises(TimeoutError):
+                while pings < 20:
+                    notify.recv(4096)
+                    pings += 1
+            self.assertEqual(user.request("status")["requests"]["open"], 1)
+            self.assertIsNone(answer.terminal)
+        user.finish(answer)
+        self.notified(notify, "WATCHDOG=1", [])
+
+
+class Stopped:
+    """All threads of a process but its first stand still, by ptrace(2), within this context."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, pid):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.threads = [int(t) for t in os.listdir(f"/proc/{pid}/task") if int(t) != pid]
+
+    def ptrace(self, request, thread):
+        if self.libc.ptrace(request, thread, None, None) < 0:
+            raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
+
+    def __enter__(self):
+        for thread in self.threads:
+            self.ptrace(self.SEIZE, thread)
+            self.ptrace(self.INTERRUPT, thread)
+            os.waitpid(thread, self.WALL)
+
+    def __exit__(self, *trouble):
+        for thread in self.threads:
+            self.ptrace(self.DETACH, thread)
 
 
 class Configuration(harness.Case):
