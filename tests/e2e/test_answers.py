@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Around the hand-off: what the cloud is asked, how answers end, when a redo is obeyed, notices.
 What comes of each thing that a cloud may say is in test_matrix."""
+import json
+import os
+
 import harness
 from harness import NEUTRAL, OPENER as O
 from outcomes import PHRASE
@@ -127,6 +130,48 @@ class Retractable(harness.Case):
             self.assertEqual(answer.done["verdict"], verdict, allow)
             self.assertTrue(answer.text.startswith(O) and answer.text.endswith("Anew."),
                             answer.text)
+
+
+@harness.unittest.skipUnless(os.getuid() == 0, "NOT TESTED: other users' questions need root")
+class Tags(harness.Case):
+    """A model that forgets its tag is asked without one; one user alone cannot bring that about."""
+
+    def ask(self, uid, question):
+        """Asks as that user, in a process of its own; returns the end of the answer."""
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+                done = harness.Client(self.server.socket).ask(question).done
+                os.write(write, json.dumps(done).encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read, encoding="utf-8") as file:
+            done = file.read()
+        os.waitpid(child, 0)
+        return json.loads(done)
+
+    def test_three_users_that_miss_it(self):
+        upstream = self.cloud("tag-missing")
+        self.server = self.daemon({**NEUTRAL, "daemon": {"socket_mode": "0666",
+                                                         "allow_uids": "0 60001 60002 60003"}},
+                                  cloud=upstream)
+        os.chmod(self.server.dir, 0o755)
+        for _ in range(12):
+            self.assertIsNone(self.ask(60001, "q")["verdict"])
+        self.assertEqual(self.server.status()["cloud"][0]["learned"]["tag"], "ok")
+        self.assertIn("[[", upstream.requests[-1].system)
+        for uid in (60002, 60003):
+            self.ask(uid, "q")
+        self.assertEqual(self.server.status()["cloud"][0]["learned"]["tag"], "bad")
+        done = self.ask(60001, "q")
+        self.assertNotIn("[[", upstream.requests[-1].system)
+        self.assertEqual((done["reason"], done["verdict"]), ("complete", None))
+        self.assertEqual(done["text"], O + " a plain continuation without any tag.")
 
 
 class Notices(harness.Case):

@@ -4,6 +4,7 @@ everything it can do wrong.
 
 Whatever happens, the client gets one terminal event, an answer that begins with its opener (or
 that took it back), and nothing of what the provider wrote about the fault."""
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import dialects
@@ -68,6 +69,10 @@ class Run:
         return [r for r in self.cloud.requests if r.question == f"{medium} play:{row}"]
 
 
+def class_name(dialect):
+    return "Rows_" + dialect.replace("-", "_")
+
+
 class Runs:
     """The runs of all dialects, a few at a time: most of one is waiting."""
     pool, of = None, {}
@@ -78,7 +83,9 @@ class Runs:
             if WRAPPED:
                 print("# NOT TESTED: the daemon's memory, which the wrapper shares")
             cls.pool = ThreadPoolExecutor(1 if WRAPPED else 3)
-            cls.of = {name: cls.pool.submit(Run, name) for name in dialects.NAMES}
+            asked = " ".join(sys.argv[1:])
+            cls.of = {name: cls.pool.submit(Run, name) for name in dialects.NAMES
+                      if not asked or class_name(name) in asked}
         return cls.of[dialect].result()
 
 
@@ -158,7 +165,7 @@ def _rows():
         for row in outcomes.FAULTS:
             tests["test_fault_" + row.replace("-", "_")] = \
                 lambda self, row=row: self.check_fault(row)
-        name = "Rows_" + dialect.replace("-", "_")
+        name = class_name(dialect)
         globals()[name] = type(name, (Rows,), {"__module__": __name__, **tests})
 
 
