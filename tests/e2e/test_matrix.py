@@ -19,10 +19,11 @@ WAITING = {"stall-headers", "stall-open", "stall-tag", "stall-half-tag", "stall-
 SHORT = {name: int(ms * SLOW) for name, ms in {
     "first_byte_ms": 3000, "first_text_ms": 4000, "thinking_ms": 500, "stalled_ms": 600,
     "idle_ms": 3000, "total_ms": 30000}.items()}
-AMPLE = {"thinking_ms": int(500 * SLOW), "first_byte_ms": 60000, "first_text_ms": 60000,
+AMPLE = {"thinking_ms": 500, "first_byte_ms": 60000, "first_text_ms": 60000,
          "idle_ms": 60000, "total_ms": 120000}
 WRAPPED = bool(harness.WRAP) or SLOW > 1
 MEMBERS = {"endless": {"deadline_ms": int(4000 * SLOW)}}
+AT_ONCE = 10 if WRAPPED else 100  # rows: no opener may wait for a minute for its turn
 MEDIA = ("display", "speech")
 
 
@@ -53,13 +54,13 @@ class Run:
         try:
             daemon.start()
             user = daemon.client()
-            for row in rows:
-                for medium in MEDIA:
-                    self.answers[row, medium] = user.start(
-                        f"{medium} play:{row}", medium=medium, **MEMBERS.get(row, {}))
-            for row in rows:
-                for medium in MEDIA:
-                    user.finish(self.answers[row, medium], 4 * harness.WAIT)
+            for i in range(0, len(rows), AT_ONCE):
+                for row in rows[i:i + AT_ONCE]:
+                    for medium in MEDIA:
+                        self.answers[row, medium] = user.start(
+                            f"{medium} play:{row}", medium=medium, **MEMBERS.get(row, {}))
+                for answer in self.answers.values():
+                    user.finish(answer, 4 * harness.WAIT)
             user.close()
             return daemon.status()["counters"], rss_kib(daemon.process.pid), daemon.log()
         finally:
