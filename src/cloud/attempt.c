@@ -147,7 +147,7 @@ static const char *result_word(CURLcode result, bool *ret_again)
 
 static void on_done(struct ulm_exchange *exchange, CURLcode result)
 {
-    struct ulm_attempt *attempt = (struct ulm_attempt *)exchange; /* its first member */
+    struct ulm_attempt *attempt = (void *)exchange; /* its first member */
     bool again;
 
     attempt->over = true;

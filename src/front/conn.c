@@ -37,7 +37,7 @@
 #define REFUSED_MAX 64u
 
 #define CONN_OF(ptr_, member_)                                                                     \
-    ((struct ulm_conn *)((char *)(ptr_)-offsetof(struct ulm_conn, member_)))
+    ((struct ulm_conn *)(void *)((char *)(ptr_)-offsetof(struct ulm_conn, member_)))
 
 static void on_poll(uv_poll_t *handle, int status, int events);
 

@@ -6,7 +6,8 @@
 #include "front/dbus_parts.h"
 #include "util/log.h"
 
-#define CALLER_OF(sink_) ((struct ulm_caller *)((char *)(sink_)-offsetof(struct ulm_caller, sink)))
+#define CALLER_OF(sink_)                                                                           \
+    ((struct ulm_caller *)(void *)((char *)(sink_)-offsetof(struct ulm_caller, sink)))
 
 static int append_text(sd_bus_message *m, const char *name, const char *text)
 {
