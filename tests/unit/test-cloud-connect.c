@@ -162,8 +162,23 @@ static __attribute__((noinline)) void scrub_stack(void)
     explicit_bzero(dead, sizeof dead);
 }
 
+/* An emulator of another width shows the addresses of its guest and its own memory. */
+static bool reads_own_memory(void)
+{
+    char seen[sizeof(void *)], *at = seen;
+    int mem = open("/proc/self/mem", O_RDONLY);
+    bool same = pread(mem, seen, sizeof seen, (off_t)(uintptr_t)&at) == (ssize_t)sizeof seen &&
+                memcmp(seen, &at, sizeof seen) == 0;
+    close(mem);
+    return same;
+}
+
 START_TEST(test_the_key_is_gone_from_memory_afterwards)
 {
+    if (!reads_own_memory()) {
+        printf("NOT TESTED: /proc/self/mem is not this process's memory as it sees it\n");
+        return;
+    }
     struct fixture f;
     static struct record record;
     char key[] = "k-9999-not-in-any-other-place";
