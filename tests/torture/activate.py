@@ -6,10 +6,10 @@ asks, and only that starts the daemon.
     tests/torture/activate.py [--times 1000] [--tiny]
 
 Every start is a new process with the shipped model (--tiny, and behind ULMD_WRAP: the small random
-one). The client that
-starts it is in turn one that sends its whole line, one that sends byte by byte, one that ends its input
-right behind it (as socat does), one that says hello first, and eight that come at once. Each must get
-the answer that the first one got, event for event, and SIGTERM must end the daemon with 0.
+one). The client that starts it is in turn one that sends its whole line, one that sends byte by byte,
+one that ends its input right behind it (as socat does), one that says hello first, and eight that come
+at once. Each must get the answer that the first one got, event for event, and SIGTERM must end the
+daemon with 0.
 """
 import argparse
 import os
