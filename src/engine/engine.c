@@ -91,7 +91,7 @@ static void note_state(struct ulm_engine *engine)
     atomic_store(&engine->give_way, engine->stopping || engine->urgent.first);
 }
 
-/* --- the worker's thread --- */
+/* --- running one job --- */
 
 static bool should_stop(void *data)
 {

@@ -161,13 +161,18 @@ class Systemd(harness.Case):
             if what in message:
                 return message
 
-    def test_ready_stopping_and_watchdog(self):
-        daemon = self.daemon(NEUTRAL, start=False)
+    def listen(self, daemon, watchdog_usec):
+        """The socket on which the daemon, not started yet, will notify."""
         address = os.path.join(daemon.dir, "notify")
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(notify.close)
         notify.bind(address)
-        daemon.env.update(NOTIFY_SOCKET=address, WATCHDOG_USEC="400000")
+        daemon.env.update(NOTIFY_SOCKET=address, WATCHDOG_USEC=str(watchdog_usec))
+        return notify
+
+    def test_ready_stopping_and_watchdog(self):
+        daemon = self.daemon(NEUTRAL, start=False)
+        notify = self.listen(daemon, watchdog_usec=400000)
         seen = []
         daemon.start()
         self.notified(notify, "READY=1", seen)
@@ -186,11 +191,7 @@ class Systemd(harness.Case):
     def test_no_ping_while_the_worker_hangs(self):
         """The loop turns and answers, but a request runs and no token comes: no ping either."""
         daemon = self.daemon(NEUTRAL, start=False)
-        address = os.path.join(daemon.dir, "notify")
-        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(notify.close)
-        notify.bind(address)
-        daemon.env.update(NOTIFY_SOCKET=address, WATCHDOG_USEC="200000")
+        notify = self.listen(daemon, watchdog_usec=200000)
         daemon.start()
         user = self.client(daemon)
         user.ask("q")
