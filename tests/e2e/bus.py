@@ -282,3 +282,12 @@ class BusCase(harness.Case):
             daemon.start()
             daemon.await_log("D-Bus: serving as")
         return daemon
+
+
+class ServedCase(BusCase):
+    """The same with one daemon that serves a bus, and a cloud that is well."""
+
+    def setUp(self):
+        self.system = self.bus()
+        self.upstream = self.cloud("ok")
+        self.server = self.served(self.system, harness.NEUTRAL, cloud=self.upstream)

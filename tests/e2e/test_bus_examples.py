@@ -48,12 +48,7 @@ def methods_of(node):
     return found
 
 
-class Daemon(bus.BusCase):
-    def setUp(self):
-        self.system = self.bus()
-        self.upstream = self.cloud("ok")
-        self.server = self.served(self.system, NEUTRAL, cloud=self.upstream)
-
+class Daemon(bus.ServedCase):
     def test_the_examples_ask(self):
         for name, command in ASKERS.items():
             with self.subTest(name):

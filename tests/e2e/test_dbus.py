@@ -30,12 +30,7 @@ except bus.Refused as refused:
 """
 
 
-class Answers(bus.BusCase):
-    def setUp(self):
-        self.system = self.bus()
-        self.upstream = self.cloud("ok")
-        self.server = self.served(self.system, NEUTRAL, cloud=self.upstream)
-
+class Answers(bus.ServedCase):
     def test_neither_of_two_callers_sees_the_others_answer(self):
         one, other = self.caller(self.system), self.caller(self.system)
         nosy = self.caller(self.system)
