@@ -83,7 +83,8 @@ struct ulm_result {
 typedef void ulm_result_fn(void *data, const struct ulm_result *result);
 
 /* Loads, checks and warms the model: on success the first job runs at full speed.
- * <0: errno; one line of reason in reterr (borrowed buffer, always NUL-terminated on failure). */
+ * <0: errno; one line of reason in reterr (borrowed buffer, always NUL-terminated on failure):
+ * -EOPNOTSUPP it is `kernels`, -ECHRNG `cores`, -E2BIG `system` that cannot be had, else the file. */
 int ulm_engine_new(const struct ulm_engine_config *config, struct ulm_engine **ret_engine,
                    char *reterr, size_t reterr_size);
 

@@ -204,13 +204,36 @@ bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cl
 int ulm_config_check_socket(const struct ulm_config *config,
                             char reterr[static ULM_CONFIG_ERROR_MAX])
 {
-    char said[ULM_CONFIG_ERROR_MAX / 2];
-    int r = config->socket ? ulm_listener_check(config->socket, said, sizeof said) : 0;
-    if (r < 0 && config->socket_at.file)
-        (void)ulm_config_fault(reterr, &config->socket_at, "%s", said);
-    else if (r < 0)
-        (void)snprintf(reterr, ULM_CONFIG_ERROR_MAX, "%s", said);
+    int r = config->socket ? ulm_listener_check(config->socket, reterr, ULM_CONFIG_ERROR_MAX) : 0;
+    if (r < 0)
+        ulm_config_name_socket(config, reterr);
     return r;
+}
+
+static void name_key(const struct ulm_config_at *at, const char *key, char *reterr)
+{
+    char said[ULM_CONFIG_ERROR_MAX];
+    memcpy(said, reterr, sizeof said);
+    if (at->file)
+        (void)ulm_config_fault(reterr, at, "%s: %s", key, said);
+}
+
+void ulm_config_name_socket(const struct ulm_config *config, char reterr[static ULM_CONFIG_ERROR_MAX])
+{
+    name_key(&config->socket_at, "[daemon] socket", reterr);
+}
+
+void ulm_config_name_model(const struct ulm_config *config, int r,
+                           char reterr[static ULM_CONFIG_ERROR_MAX])
+{
+    if (r == -EOPNOTSUPP)
+        name_key(&config->kernels_at, "[model] kernels", reterr);
+    else if (r == -ECHRNG)
+        name_key(&config->cores_at, "[model] cores", reterr);
+    else if (r == -E2BIG)
+        name_key(&config->system_at, "[model] system", reterr);
+    else
+        name_key(&config->path_at, "[model] path", reterr);
 }
 
 static bool differ(const char *a, const char *b)

@@ -41,7 +41,8 @@ struct ulm_config_endpoint {
     const char *key_file;    /* or NULL */
     const char *prompt_file; /* or NULL; in place of the tagged text */
     const char *headers[ULM_CONFIG_HEADERS_MAX];
-    struct ulm_config_at at, url_at; /* its section's beginning; its url */
+    struct ulm_config_at at; /* its section's beginning */
+    struct ulm_config_at url_at, key_file_at, prompt_file_at;
     char *key; /* owned, wiped */
 };
 
@@ -63,6 +64,7 @@ struct ulm_config {
     bool log_text;
 
     struct ulm_engine_config engine; /* [model]; path NULL = no model; wake is the caller's */
+    struct ulm_config_at path_at, kernels_at, cores_at, system_at;
     struct ulm_core_config core;     /* the rest; its lists point into this structure */
     struct ulm_config_at words_at;   /* min_words or max_words, whichever came last */
     const char *neutral[ULM_CONFIG_NEUTRAL_MAX];
@@ -96,6 +98,12 @@ bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cl
  * its directory comes with the socket unit. <0: errno, with one line in reterr. */
 int ulm_config_check_socket(const struct ulm_config *config,
                             char reterr[static ULM_CONFIG_ERROR_MAX]);
+
+/* Puts before an error about the socket, or of ulm_engine_new (which returned r), where the key at
+ * fault stands: "FILE:LINE: [section] key: ". An error about what no file says stays as it is. */
+void ulm_config_name_socket(const struct ulm_config *config, char reterr[static ULM_CONFIG_ERROR_MAX]);
+void ulm_config_name_model(const struct ulm_config *config, int r,
+                           char reterr[static ULM_CONFIG_ERROR_MAX]);
 
 /* Has a section changed that is only read at start? Its name, or NULL. */
 const char *ulm_config_needs_restart(const struct ulm_config *old, const struct ulm_config *now);

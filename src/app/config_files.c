@@ -101,7 +101,7 @@ static int load_prompt(struct ulm_config *config, struct ulm_config_endpoint *en
         [ULM_PROMPT_PLAIN] = "continuator-plain.txt",
         [ULM_PROMPT_ANSWER] = "answer.txt",
     };
-    const struct ulm_config_at at = endpoint->at;
+    const char *dot = *endpoint->to.name ? "." : "";
     char path[PATH_MAX];
     char *text = NULL;
     size_t len;
@@ -111,12 +111,14 @@ static int load_prompt(struct ulm_config *config, struct ulm_config_endpoint *en
         snprintf(path, sizeof path, "%s", endpoint->prompt_file);
         r = ulm_config_slurp(path, ULM_PROMPT_MAX, &text, &len);
         if (r < 0 || !text)
-            return ulm_config_fault(reterr, &at, "prompt_file %s: %s (at most %u bytes)", path,
-                                    strerror(-r), ULM_PROMPT_MAX);
+            return ulm_config_fault(reterr, &endpoint->prompt_file_at,
+                                    "[cloud%s%s] prompt_file: %s: %s (at most %u bytes)", dot,
+                                    endpoint->to.name, path, strerror(-r), ULM_PROMPT_MAX);
     } else {
         r = load_shipped(shipped[which], &text, path);
         if (r < 0 || !text)
-            return ulm_config_fault(reterr, &at, "the prompt text %s: %s", path, strerror(-r));
+            return ulm_config_fault(reterr, &endpoint->at, "the prompt text %s: %s", path,
+                                    strerror(-r));
     }
     r = keep_text(config, path, text, &endpoint->to.prompts[which], reterr);
     free(text);
@@ -179,14 +181,16 @@ static int read_key(const char *path, bool guarded, char **ret_key, const char *
 static int try_key(struct ulm_config_endpoint *endpoint, const char *path, bool guarded,
                    bool may_lack, char *reterr)
 {
-    const struct ulm_config_at at = {path, 0};
-    const char *why;
+    const char *name = endpoint->to.name, *dot = *name ? "." : "", *why;
     int r = read_key(path, guarded, &endpoint->key, &why);
     if (r == -ENOENT && may_lack)
         return 0;
-    if (r < 0)
-        return ulm_config_fault(reterr, &at, "the key file of [cloud%s%s] is refused: %s",
-                                *endpoint->to.name ? "." : "", endpoint->to.name, why);
+    if (r < 0 && path == endpoint->key_file)
+        return ulm_config_fault(reterr, &endpoint->key_file_at, "[cloud%s%s] key_file: %s: %s", dot,
+                                name, path, why);
+    if (r < 0) /* from outside the configuration */
+        return ulm_config_fault(reterr, &(struct ulm_config_at){path, 0},
+                                "the key file of [cloud%s%s] is refused: %s", dot, name, why);
     endpoint->to.key = endpoint->key;
     return 1;
 }

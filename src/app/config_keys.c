@@ -222,15 +222,28 @@ static int refuse_value(const struct ulm_config_at *at, const char *section,
 }
 
 /* Of what is only found wrong once all is read. */
-static void note_place(const struct ulm_config_target *target, const char *name,
+static void note_place(const struct ulm_config_target *target, const struct ulm_config_key *key,
                        const struct ulm_config_at *at)
 {
-    if (target->endpoint && strcmp(name, "url") == 0)
-        target->endpoint->url_at = *at;
-    else if (strcmp(name, "socket") == 0)
-        target->config->socket_at = *at;
-    else if (strcmp(name, "min_words") == 0 || strcmp(name, "max_words") == 0)
-        target->config->words_at = *at;
+    static const struct {
+        const char *section, *key;
+        size_t offset; /* of the place in target.base */
+    } places[] = {
+        {"daemon", "socket", AT(socket_at)},
+        {"model", "path", AT(path_at)},
+        {"model", "kernels", AT(kernels_at)},
+        {"model", "cores", AT(cores_at)},
+        {"model", "system", AT(system_at)},
+        {"opener", "min_words", AT(words_at)},
+        {"opener", "max_words", AT(words_at)},
+        {"cloud", "url", IN(url_at)},
+        {"cloud", "key_file", IN(key_file_at)},
+        {"cloud", "prompt_file", IN(prompt_file_at)},
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (strcmp(places[i].section, key->section) == 0 && strcmp(places[i].key, key->name) == 0)
+            memcpy(target->base + places[i].offset, at, sizeof *at);
+    }
 }
 
 int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, const char *section,
@@ -249,7 +262,7 @@ int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, co
             continue;
         int r = key->set(&target, key, value);
         if (r == 0)
-            note_place(&target, name, at);
+            note_place(&target, key, at);
         return r == -EINVAL ? refuse_value(at, section, key, reterr) : r;
     }
     return refuse_key(at, section, name, reterr);

@@ -205,8 +205,10 @@ static int load_config(const struct ulm_daemon_options *options, struct ulm_conf
                        char *reterr)
 {
     int r = ulm_config_load(options->config, ret, reterr);
-    if (r == 0 && options->model)
+    if (r == 0 && options->model) {
         (*ret)->engine.path = options->model;
+        (*ret)->path_at = (struct ulm_config_at){0};
+    }
     if (r == 0 && options->socket) {
         (*ret)->socket = options->socket;
         (*ret)->socket_at = (struct ulm_config_at){0};
@@ -397,8 +399,10 @@ static int listen_at_path(struct ulm_daemon *d, char *reterr)
         .group = d->config->socket_group,
     };
     int r = ulm_listener_open(&at, &listener, reterr, ULM_CONFIG_ERROR_MAX);
-    if (r < 0)
+    if (r < 0) {
+        ulm_config_name_socket(d->config, reterr);
         return r;
+    }
     ulm_log(ULM_LOG_NOTICE, "listening on %s", at.path);
     r = ulm_socket_add_listener(d->sock, &listener);
     if (r < 0)
@@ -437,7 +441,10 @@ static int make_engine(struct ulm_daemon *d, struct ulm_config *config,
     engine.wake = on_worker;
     engine.wake_data = d;
     *ret_engine = NULL;
-    return engine.path ? ulm_engine_new(&engine, ret_engine, reterr, ULM_CONFIG_ERROR_MAX) : 0;
+    int r = engine.path ? ulm_engine_new(&engine, ret_engine, reterr, ULM_CONFIG_ERROR_MAX) : 0;
+    if (r < 0)
+        ulm_config_name_model(config, r, reterr);
+    return r;
 }
 
 static int construct(struct ulm_daemon *d, char *reterr)

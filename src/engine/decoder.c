@@ -141,8 +141,11 @@ static int load(struct ulm_decoder *d, const struct ulm_gguf *gguf,
     if (r == 0)
         r = ulm_runner_new(d->model, config->threads, config->cores ? config->cores : "auto",
                            &d->runner);
+    if (r == -EINVAL)
+        r = -ECHRNG;
     if (r < 0)
-        snprintf(reterr, reterr_size, "%s", strerror(-r));
+        snprintf(reterr, reterr_size, "%s",
+                 r == -ECHRNG ? "the cores are none that may be used here" : strerror(-r));
     return r;
 }
 

@@ -312,6 +312,19 @@ class Configuration(harness.Case):
         self.assertIn("https", self.check({"url": "http://example.com/v1", "model": "m"}, "cloud"))
         self.assertIn("max_words", self.check({"min_words": 7, "max_words": 5}, "opener"))
 
+    def test_what_the_model_shows_names_its_key(self):
+        with open(harness.ULMD, "rb") as program:
+            strange = "neon" if program.read(20)[18] == 62 else "avx2"  # the ELF's machine: x86-64
+        for key, value in (("path", "/nonexistent/none.gguf"), ("path", __file__),
+                           ("kernels", strange), ("cores", "1000"), ("cores", "7-"),
+                           ("system", "word " * 400)):
+            with self.subTest(f"{key} = {value[:30]}"):
+                self.assertIn(f": [model] {key}: ", self.check({key: value}, "model"))
+                line = self.refused(f": [model] {key}: ", config={"model": {key: value}})
+                self.assertRegex(line, r"/ulmd\.conf:\d+: ")
+        daemon = self.daemon(start=False, args=["--check-config", "--model", "/nonexistent/m"])
+        self.assertEqual(daemon.run(), (1, "ulmd: /nonexistent/m: No such file or directory\n"))
+
     def test_version(self):
         out = subprocess.run(harness.built(harness.ULMD, "--version"), check=True, stdout=subprocess.PIPE,
                              text=True).stdout

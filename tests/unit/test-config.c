@@ -287,7 +287,7 @@ START_TEST(test_prompts)
     ck_assert_str_eq(c->endpoints[1].to.prompts[ULM_PROMPT_ANSWER], "answer");
     ulm_config_free(c);
     ck_assert_int_lt(load("prompt_file = /nonexistent/x", &c), 0);
-    ck_assert_ptr_nonnull(strstr(reterr, "ulmd.conf:1: prompt_file /nonexistent/x"));
+    ck_assert_ptr_nonnull(strstr(reterr, "ulmd.conf:4: [cloud] prompt_file: /nonexistent/x: No"));
     remove_dir();
 }
 END_TEST
@@ -313,7 +313,8 @@ START_TEST(test_keys)
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         write_file("key", modes[i], "sk-planted\n");
         ck_assert_int_lt(load(line, &c), 0);
-        ck_assert_ptr_nonnull(strstr(reterr, "key file of [cloud] is refused: others than"));
+        ck_assert_ptr_nonnull(strstr(reterr, "ulmd.conf:4: [cloud] key_file: "));
+        ck_assert_ptr_nonnull(strstr(reterr, ": others than its owner"));
     }
     static const char *const texts[] = {"", "\n\n", "sk planted\n", "sk\nplanted\n", "sk-\x01\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -322,6 +323,7 @@ START_TEST(test_keys)
         ck_assert_ptr_null(strstr(reterr, "planted"));
     }
     ck_assert_int_lt(load("key_file = /nonexistent/key", &c), 0);
+    ck_assert_ptr_nonnull(strstr(reterr, "ulmd.conf:4: [cloud] key_file: /nonexistent/key: No"));
 
     /* Credentials come first; the environment names a file for [cloud] alone. */
     setenv("ULMD_CLOUD_KEY_FILE", write_file("key", 0600, "sk-environment"), 1);
