@@ -8,6 +8,8 @@
 /* The wire. Sizes are bytes unless the name says otherwise. */
 #define ULM_LINE_MAX         (64u * 1024)  /* one request line, without its LF */
 #define ULM_JSON_DEPTH_MAX   32u           /* nesting of any JSON read, from clients and providers */
+#define ULM_JSON_VALUES_MAX  (32u * 1024)  /* values of any JSON read: each takes memory of its own */
+#define ULM_JSON_NUMBER_MAX  63u           /* characters of a number: what cJSON reads as one */
 #define ULM_ID_MAX           64u           /* request id */
 #define ULM_SESSION_NAME_MAX 64u           /* session name */
 #define ULM_INPUT_MAX        (16u * 1024)  /* text + context + history of one request together */
@@ -45,6 +47,7 @@
 #define ULM_REQUESTS_MAX    1024u /* highest max_requests */
 
 static_assert(ULM_INPUT_MAX < ULM_LINE_MAX, "a legal request fits its line");
+static_assert(ULM_JSON_VALUES_MAX >= ULM_LINE_MAX / 2, "no request line has more values");
 static_assert(ULM_OUTPUT_QUEUE_MAX >= 6 * ULM_ANSWER_MAX + ULM_LINE_MAX,
               "a `done` with every character escaped fits an empty queue");
 static_assert(ULM_SESSION_TURNS_MAX == ULM_TURNS_MAX + 2, "a session's turns are a legal history");

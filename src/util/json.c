@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <ulmd/limits.h>
+
 #include "util/buf.h"
 #include "util/text.h"
 
@@ -106,6 +108,7 @@ static int read_digits(struct reader *r)
 
 static int read_number(struct reader *r)
 {
+    const char *from = r->p;
     if (*r->p == '-')
         r->p++;
     if (r->p < r->end && *r->p == '0')
@@ -124,7 +127,7 @@ static int read_number(struct reader *r)
         if (read_digits(r) < 0)
             return -EINVAL;
     }
-    return 0;
+    return r->p - from <= (ptrdiff_t)ULM_JSON_NUMBER_MAX ? 0 : -EINVAL;
 }
 
 static int read_word(struct reader *r, const char *word)
@@ -174,7 +177,7 @@ int ulm_json_check(char *text, size_t len, unsigned max_depth)
 {
     struct reader r = {text, text + len};
     char closers[256]; /* the open containers' closing characters */
-    unsigned depth = 0;
+    unsigned depth = 0, values = 0;
 
     if (max_depth > sizeof closers)
         max_depth = sizeof closers;
@@ -186,6 +189,8 @@ int ulm_json_check(char *text, size_t len, unsigned max_depth)
         skip_space(&r);
         if (r.p == r.end)
             return -EINVAL;
+        if (++values > ULM_JSON_VALUES_MAX)
+            return -E2BIG;
         if (*r.p == '{' || *r.p == '[') {
             bool object = *r.p == '{';
             if (depth == max_depth)

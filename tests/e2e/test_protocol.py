@@ -171,6 +171,9 @@ class Framing(harness.Case):
         self.broken(b'{"op":"ask","id":"a","text":"a\x00b"}\n')
         self.broken(b'{"op":"ask","id":"a","text":"a\\u0000b"}\n')
 
+    def test_a_number_nobody_can_read(self):
+        self.broken(b'{"op":"hello","x":' + b"1" * 64 + b"}\n")
+
     def test_too_deep(self):
         self.broken(b'{"op":"hello","x":' + b"[" * 40 + b"]" * 40 + b"}\n")
 

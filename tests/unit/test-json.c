@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <ulmd/limits.h>
+
 #include "tests/unit/unit.h"
 #include "util/buf.h"
 #include "util/json.h"
@@ -44,6 +46,32 @@ START_TEST(test_refuses_the_rest)
 }
 END_TEST
 
+/* cJSON reads 63 characters of a number and stumbles over the rest. */
+START_TEST(test_a_number_is_at_most_63_characters)
+{
+    char text[128] = "[-1.";
+    memset(text + 4, '5', 60);
+    strcpy(text + 64, "]");
+    ck_assert_int_eq(check(text), 0);
+    strcpy(text + 64, "5]");
+    ck_assert_int_eq(check(text), -EINVAL);
+}
+END_TEST
+
+START_TEST(test_values_are_counted)
+{
+    size_t max = ULM_JSON_VALUES_MAX - 1; /* the array is one too */
+    char *text = calloc(1, 2 * max + 8);
+    for (size_t i = 0; i < max; i++)
+        memcpy(text + 2 * i, i > 0 ? ",0" : "[0", 2);
+    memcpy(text + 2 * max, "]", 2);
+    ck_assert_int_eq(check(text), 0);
+    memcpy(text + 2 * max, ",0]", 4);
+    ck_assert_int_eq(check(text), -E2BIG);
+    free(text);
+}
+END_TEST
+
 START_TEST(test_lone_surrogates_become_the_replacement_character)
 {
     char text[] = "[\"\\ud800\",\"\\udc00x\",\"\\ud800\\ud801\\udc01\"]";
@@ -65,4 +93,5 @@ START_TEST(test_escapes_strings)
 END_TEST
 
 UNIT_MAIN("json", test_accepts_json, test_refuses_the_rest,
-          test_lone_surrogates_become_the_replacement_character, test_escapes_strings)
+          test_lone_surrogates_become_the_replacement_character, test_escapes_strings,
+          test_a_number_is_at_most_63_characters, test_values_are_counted)

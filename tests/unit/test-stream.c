@@ -197,6 +197,21 @@ START_TEST(test_caps)
 }
 END_TEST
 
+/* Each value takes forty times its bytes once it is read. */
+START_TEST(test_values_are_capped)
+{
+    struct ulm_stream stream;
+    ulm_stream_init(&stream, ulm_dialect_table(ULM_DIALECT_OLLAMA));
+    ulm_stream_feed(&stream, "[0", 2);
+    for (size_t i = 0; i < ULM_JSON_VALUES_MAX; i++)
+        ulm_stream_feed(&stream, ",0", 2);
+    ulm_stream_feed(&stream, "]\n", 2);
+    ck_assert_int_eq(stream.phase, ULM_STREAM_FAILED);
+    ck_assert_str_eq(stream.error, "cap");
+    ulm_stream_deinit(&stream);
+}
+END_TEST
+
 static const char *write_body(enum ulm_dialect dialect, bool prefill, const char *effort)
 {
     static struct ulm_buf buf;
@@ -311,5 +326,23 @@ START_TEST(test_effort)
 }
 END_TEST
 
+/* What fuzzes the first of these fuzzes all of them (tests/fuzz). */
+START_TEST(test_seven_dialects_are_read_as_one)
+{
+    static const enum ulm_dialect alike[] = {
+        ULM_DIALECT_OPENAI_CHAT,  ULM_DIALECT_MISTRAL,      ULM_DIALECT_DEEPSEEK,
+        ULM_DIALECT_VLLM,         ULM_DIALECT_SGLANG,       ULM_DIALECT_LLAMA_SERVER,
+        ULM_DIALECT_OPENROUTER,
+    };
+    const struct ulm_dialect_table *first = ulm_dialect_table(alike[0]);
+    for (size_t i = 0; i < sizeof alike / sizeof *alike; i++) {
+        const struct ulm_dialect_table *table = ulm_dialect_table(alike[i]);
+        ck_assert_ptr_eq(table->decode, first->decode);
+        ck_assert(table->ndjson == first->ndjson && table->needs_marker == first->needs_marker);
+    }
+}
+END_TEST
+
 UNIT_MAIN("stream", test_sse_fixtures, test_dialect_fixtures, test_caps, test_bodies,
-          test_effort)
+          test_effort, test_values_are_capped,
+          test_seven_dialects_are_read_as_one)
