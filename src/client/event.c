@@ -64,10 +64,16 @@ static void read_span(struct ulm_pull value, struct ulm_client_event *event)
         event->to = read_count(at, ULM_ANSWER_MAX);
 }
 
+static int64_t read_tokens(struct ulm_pull usage, const char *name)
+{
+    double number = ulm_pull_number(ulm_pull_member(usage, name), -1);
+    return number >= 0 && number < 1e15 ? (int64_t)number : -1;
+}
+
 static void read_usage(struct ulm_pull value, struct ulm_client_event *event)
 {
-    event->input_tokens = (int64_t)ulm_pull_number(ulm_pull_member(value, "input_tokens"), -1);
-    event->output_tokens = (int64_t)ulm_pull_number(ulm_pull_member(value, "output_tokens"), -1);
+    event->input_tokens = read_tokens(value, "input_tokens");
+    event->output_tokens = read_tokens(value, "output_tokens");
 }
 
 static void read_other_member(struct ulm_pull key, struct ulm_pull value,

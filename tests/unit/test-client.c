@@ -326,8 +326,45 @@ START_TEST(test_connecting)
 }
 END_TEST
 
+static void on_usage(void *data, const struct ulm_client_event *e)
+{
+    int64_t *tokens = data;
+    tokens[0] = e->input_tokens;
+    tokens[1] = e->output_tokens;
+}
+
+START_TEST(test_counts_that_are_none)
+{
+    static const struct {
+        const char *input, *output;
+        int64_t tokens[2];
+    } rows[] = {
+        {"3", "0", {3, 0}},
+        {"1e300", "-5", {-1, -1}},
+        {"null", "\"7\"", {-1, -1}},
+    };
+    struct seen seen = {0};
+    int daemon;
+    struct ulm_client *client = connected(&daemon, &seen);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char line[128];
+        int64_t tokens[2] = {0, 0};
+        ulm_client_set_handler(client, on_usage, tokens);
+        int n = snprintf(line, sizeof line,
+                         "{\"event\":\"done\",\"id\":\"1\",\"usage\":{\"input_tokens\":%s,"
+                         "\"output_tokens\":%s}}\n",
+                         rows[i].input, rows[i].output);
+        say(daemon, line, (size_t)n);
+        ck_assert_int_eq(ulm_client_dispatch(client), 0);
+        ck_assert_mem_eq(tokens, rows[i].tokens, sizeof tokens);
+    }
+    ulm_client_free(client);
+    (void)close(daemon);
+}
+END_TEST
+
 UNIT_MAIN("client", test_an_answer_is_assembled_at_every_split, test_requests_on_the_wire,
           test_what_cannot_be_sent_is_refused_and_not_queued,
           test_what_ulmd_never_writes_breaks_the_connection, test_a_line_without_end_is_refused,
           test_a_handler_may_ask_but_not_dispatch, test_a_refused_ask_is_closed_by_its_ref,
-          test_waiting_for_an_answer, test_connecting)
+          test_waiting_for_an_answer, test_connecting, test_counts_that_are_none)
