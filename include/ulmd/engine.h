@@ -82,9 +82,16 @@ struct ulm_result {
 
 typedef void ulm_result_fn(void *data, const struct ulm_result *result);
 
+/* What of an engine's configuration cannot be had, where it is not the file. */
+enum ulm_engine_fault {
+    ULM_ENGINE_KERNELS = 1, /* unknown, or not for this machine */
+    ULM_ENGINE_CORES,       /* no list, or none that this process may use */
+    ULM_ENGINE_SYSTEM,      /* longer than half the context */
+};
+
 /* Loads, checks and warms the model: on success the first job runs at full speed.
- * <0: errno; one line of reason in reterr (borrowed buffer, always NUL-terminated on failure):
- * -EOPNOTSUPP it is `kernels`, -ECHRNG `cores`, -E2BIG `system` that cannot be had, else the file. */
+ * 0; else one line of reason in reterr (borrowed buffer, always NUL-terminated then): >0 as enum
+ * ulm_engine_fault, <0: errno. */
 int ulm_engine_new(const struct ulm_engine_config *config, struct ulm_engine **ret_engine,
                    char *reterr, size_t reterr_size);
 

@@ -218,19 +218,20 @@ static void name_key(const struct ulm_config_at *at, const char *key, char *rete
         (void)ulm_config_fault(reterr, at, "%s: %s", key, said);
 }
 
-void ulm_config_name_socket(const struct ulm_config *config, char reterr[static ULM_CONFIG_ERROR_MAX])
+void ulm_config_name_socket(const struct ulm_config *config,
+                            char reterr[static ULM_CONFIG_ERROR_MAX])
 {
     name_key(&config->socket_at, "[daemon] socket", reterr);
 }
 
-void ulm_config_name_model(const struct ulm_config *config, int r,
+void ulm_config_name_model(const struct ulm_config *config, int fault,
                            char reterr[static ULM_CONFIG_ERROR_MAX])
 {
-    if (r == -EOPNOTSUPP)
+    if (fault == ULM_ENGINE_KERNELS)
         name_key(&config->kernels_at, "[model] kernels", reterr);
-    else if (r == -ECHRNG)
+    else if (fault == ULM_ENGINE_CORES)
         name_key(&config->cores_at, "[model] cores", reterr);
-    else if (r == -E2BIG)
+    else if (fault == ULM_ENGINE_SYSTEM)
         name_key(&config->system_at, "[model] system", reterr);
     else
         name_key(&config->path_at, "[model] path", reterr);

@@ -99,10 +99,11 @@ bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cl
 int ulm_config_check_socket(const struct ulm_config *config,
                             char reterr[static ULM_CONFIG_ERROR_MAX]);
 
-/* Puts before an error about the socket, or of ulm_engine_new (which returned r), where the key at
- * fault stands: "FILE:LINE: [section] key: ". An error about what no file says stays as it is. */
-void ulm_config_name_socket(const struct ulm_config *config, char reterr[static ULM_CONFIG_ERROR_MAX]);
-void ulm_config_name_model(const struct ulm_config *config, int r,
+/* Puts before an error about the socket, or of ulm_engine_new (`fault` is what it returned), where
+ * the key at fault stands: "FILE:LINE: [section] key: ". One that no file sets stays unnamed. */
+void ulm_config_name_socket(const struct ulm_config *config,
+                            char reterr[static ULM_CONFIG_ERROR_MAX]);
+void ulm_config_name_model(const struct ulm_config *config, int fault,
                            char reterr[static ULM_CONFIG_ERROR_MAX]);
 
 /* Has a section changed that is only read at start? Its name, or NULL. */

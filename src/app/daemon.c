@@ -442,9 +442,9 @@ static int make_engine(struct ulm_daemon *d, struct ulm_config *config,
     engine.wake_data = d;
     *ret_engine = NULL;
     int r = engine.path ? ulm_engine_new(&engine, ret_engine, reterr, ULM_CONFIG_ERROR_MAX) : 0;
-    if (r < 0)
+    if (r != 0)
         ulm_config_name_model(config, r, reterr);
-    return r;
+    return r > 0 ? -EINVAL : r;
 }
 
 static int construct(struct ulm_daemon *d, char *reterr)

@@ -129,8 +129,8 @@ static int load(struct ulm_decoder *d, const struct ulm_gguf *gguf,
         return -EILSEQ;
     }
     r = ulm_chat_new(d->tokenizer, system, d->context - ULM_RESERVE, &d->chat, reterr, reterr_size);
-    if (r < 0)
-        return r;
+    if (r != 0)
+        return r < 0 ? r : ULM_ENGINE_SYSTEM;
     d->system = strdup(system);
     d->name = model_name(gguf, config->path);
     r = d->system && d->name ? 0 : -ENOMEM;
@@ -141,11 +141,8 @@ static int load(struct ulm_decoder *d, const struct ulm_gguf *gguf,
     if (r == 0)
         r = ulm_runner_new(d->model, config->threads, config->cores ? config->cores : "auto",
                            &d->runner);
-    if (r == -EINVAL)
-        r = -ECHRNG;
     if (r < 0)
-        snprintf(reterr, reterr_size, "%s",
-                 r == -ECHRNG ? "the cores are none that may be used here" : strerror(-r));
+        snprintf(reterr, reterr_size, "%s", strerror(-r));
     return r;
 }
 

@@ -20,7 +20,7 @@
 struct ulm_decoder;
 
 /* Opens, checks and warms everything the config names; its callbacks are not used here.
- * <0: errno and one line of reason. */
+ * 0; else one line of reason: <0 errno, ULM_ENGINE_SYSTEM. */
 int ulm_decoder_new(const struct ulm_engine_config *config, struct ulm_decoder **ret_decoder,
                     char *reterr, size_t reterr_size);
 struct ulm_decoder *ulm_decoder_free(struct ulm_decoder *decoder);

@@ -16,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cores.h"
 #include "engine/decoder.h"
 #include "engine/job.h"
+#include "engine/kernels.h"
 
 struct queue {
     struct ulm_queued_job *first, **end;
@@ -291,6 +293,22 @@ static int start(struct ulm_engine *engine)
     return 0;
 }
 
+/* What needs no file. */
+static int check_machine(const struct ulm_engine_config *config, char *reason, size_t size)
+{
+    const struct ulm_kernels *kernels;
+    struct ulm_cores cores;
+    if (ulm_kernels_pick(config->kernels ? config->kernels : "auto", &kernels) < 0) {
+        snprintf(reason, size, "the wanted kernels are unknown or not for this machine");
+        return ULM_ENGINE_KERNELS;
+    }
+    if (ulm_cores_read(config->cores, &cores) < 0) {
+        snprintf(reason, size, "names no core that may be used here; \"4-7\" is a list of four");
+        return ULM_ENGINE_CORES;
+    }
+    return 0;
+}
+
 int ulm_engine_new(const struct ulm_engine_config *config, struct ulm_engine **ret_engine,
                    char *reterr, size_t reterr_size)
 {
@@ -307,14 +325,17 @@ int ulm_engine_new(const struct ulm_engine_config *config, struct ulm_engine **r
     engine->results_end = &engine->results;
     pthread_mutex_init(&engine->mutex, NULL);
     pthread_cond_init(&engine->work, NULL);
-    int r = ulm_decoder_new(config, &engine->decoder, reason, sizeof reason);
+    int r = check_machine(config, reason, sizeof reason);
+    if (r == 0)
+        r = ulm_decoder_new(config, &engine->decoder, reason, sizeof reason);
     if (r == 0) {
         r = start(engine);
         if (r < 0)
             snprintf(reason, sizeof reason, "cannot start a thread: %s", strerror(-r));
     }
-    if (r < 0) {
-        snprintf(reterr, reterr_size, "%s: %s", config->path, reason);
+    if (r != 0) {
+        snprintf(reterr, reterr_size, "%s%s%s", r < 0 ? config->path : "", r < 0 ? ": " : "",
+                 reason);
         ulm_engine_free(engine);
         return r;
     }

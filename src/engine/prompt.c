@@ -94,11 +94,11 @@ int ulm_chat_new(const struct ulm_tokenizer *tokenizer, const char *system, size
         r = -EBADMSG;
     } else if (r == -E2BIG || (r == 0 && chat->system.n > room / 2)) {
         snprintf(reterr, reterr_size, "the system text is longer than half the context");
-        r = -E2BIG;
+        r = 1;
     } else if (r < 0) {
         snprintf(reterr, reterr_size, "%s", strerror(-r));
     }
-    if (r < 0) {
+    if (r != 0) {
         ulm_chat_free(chat);
         return r;
     }

@@ -23,7 +23,7 @@
 struct ulm_chat;
 
 /* tokenizer is borrowed until ulm_chat_free; system is copied. room: tokens a prompt may take.
- * <0: errno and one line of reason (no ChatML tokens, system text longer than half the room). */
+ * 0; else one line of reason: <0 errno (no ChatML tokens), 1 the system text is too long. */
 int ulm_chat_new(const struct ulm_tokenizer *tokenizer, const char *system, size_t room,
                  struct ulm_chat **ret_chat, char *reterr, size_t reterr_size);
 struct ulm_chat *ulm_chat_free(struct ulm_chat *chat);

@@ -141,7 +141,7 @@ static int bench_opener(struct arguments *a, struct results *results)
     char err[256], text[128];
     struct ulm_decoder *decoder;
     double start = now_ms();
-    if (ulm_decoder_new(&a->config, &decoder, err, sizeof err) < 0)
+    if (ulm_decoder_new(&a->config, &decoder, err, sizeof err) != 0)
         return ulm_fail("%s: %s", a->config.path, err);
     results->load_ms = now_ms() - start;
     note_info(ulm_decoder_info(decoder), results);

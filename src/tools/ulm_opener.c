@@ -220,7 +220,7 @@ int ulm_cmd_opener(int argc, char **argv)
         return ulm_usage_error("opener wants -m FILE, one text, and no more least than most words");
     char err[256];
     struct ulm_decoder *decoder;
-    if (ulm_decoder_new(&a.config, &decoder, err, sizeof err) < 0)
+    if (ulm_decoder_new(&a.config, &decoder, err, sizeof err) != 0)
         return ulm_fail("%s: %s", a.config.path, err);
     ulm_decoder_bind(decoder);
     const char *text = argv[optind];

@@ -158,7 +158,7 @@ START_TEST(test_bounds)
     ck_assert(!cut);
     char err[256] = "";
     struct ulm_chat *other = NULL;
-    ck_assert_int_eq(ulm_chat_new(tokenizer, text, 384, &other, err, sizeof err), -E2BIG);
+    ck_assert_int_eq(ulm_chat_new(tokenizer, text, 384, &other, err, sizeof err), 1);
     ck_assert_str_eq(err, "the system text is longer than half the context");
     ck_assert_ptr_null(other);
     close_chat();
