@@ -51,6 +51,10 @@ _ulm()
                 mapfile -t COMPREPLY < <(compgen -W 'auto scalar avx2 avx512 neon dotprod' -- "$current")
                 return ;;
         esac
+        if [ "${COMP_WORDS[1]}" = quantize ] && ((COMP_CWORD == 4)); then
+            mapfile -t COMPREPLY < <(compgen -W 'F32 F16 Q8_0 Q4_0' -- "$current")
+            return
+        fi
         case ${COMP_WORDS[1]}:$current in
             *:[!-]* | *:) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
             tokenize:*) words='-m --special' ;;
