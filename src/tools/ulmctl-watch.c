@@ -13,6 +13,9 @@
 #include "tools/ulmctl.h"
 
 #define BAR_CELLS 40u
+/* A window as low as a terminal is where nobody made it larger has the corrections in one row, under
+ * the cloud's health, and no empty rows. */
+#define ALL_ROWS 36u
 
 /* Edges of the rows: what lies between is told apart by the eye. Milliseconds. */
 static const double first_word_edges[] = {10, 20, 30, 45, 60, 80, 120, 250, INFINITY};
@@ -62,7 +65,8 @@ static int add_histogram(const struct ulm_term *term, const char *title, struct 
 {
     double rows[16];
     double most = fill_rows(ulm_pull_member(latency, "buckets"), edges, n, rows);
-    int r = ulm_buf_add_fmt(out, "\n%s  n %.0f, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n", title,
+    int r = ulm_buf_add_fmt(out, "%s%s  n %.0f, p50 %.1f ms, p95 %.1f ms, p99 %.1f ms\n",
+                            term->rows < ALL_ROWS ? "" : "\n", title,
                             number(latency, "n"), number(latency, "p50"), number(latency, "p95"),
                             number(latency, "p99"));
     for (size_t i = 0; r == 0 && i < n; i++) {
@@ -82,7 +86,7 @@ static const struct {
 } verdicts[] = {
     {"verdict_ok", "ok", ULM_STYLE_GOOD},         {"verdict_pivot", "pivot", ULM_STYLE_REPAIR},
     {"verdict_fix", "fix", ULM_STYLE_REPAIR},     {"verdict_redo", "redo", ULM_STYLE_REPAIR},
-    {"tag_missing", "no verdict", ULM_STYLE_DIM}, {"local", "local", ULM_STYLE_DIM},
+    {"tag_missing", "untagged", ULM_STYLE_DIM},   {"local", "local", ULM_STYLE_DIM},
     {"truncated", "truncated", ULM_STYLE_BAD},    {"errors", "errors", ULM_STYLE_BAD},
 };
 #define VERDICTS (sizeof verdicts / sizeof *verdicts)
@@ -101,10 +105,26 @@ static int add_verdicts(const struct ulm_term *term, struct ulm_pull counters, s
     return r;
 }
 
+static int add_verdict_row(const struct ulm_term *term, struct ulm_pull counters,
+                           struct ulm_buf *out)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < VERDICTS; i++)
+        r = ulm_buf_add_fmt(out, "%s%s %s%.0f%s", i > 0 ? "  " : "", verdicts[i].shown,
+                            ulm_term_style(term, verdicts[i].style),
+                            number(counters, verdicts[i].counter),
+                            ulm_term_style(term, ULM_STYLE_PLAIN));
+    return r < 0 ? r : ulm_buf_add(out, "\n", 1);
+}
+
 int ulmctl_watch_screen(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out)
 {
     struct ulm_pull latency = ulm_pull_member(status, "latency");
+    struct ulm_pull counters = ulm_pull_member(status, "counters");
+    bool low = term->rows < ALL_ROWS;
     int r = ulmctl_status_head(term, status, out);
+    if (r == 0 && low)
+        r = add_verdict_row(term, counters, out);
     if (r == 0)
         r = add_histogram(term, "first word", ulm_pull_member(latency, "first_word"),
                           first_word_edges, sizeof first_word_edges / sizeof *first_word_edges,
@@ -112,7 +132,7 @@ int ulmctl_watch_screen(const struct ulm_term *term, struct ulm_pull status, str
     if (r == 0)
         r = add_histogram(term, "gap", ulm_pull_member(latency, "gap"), gap_edges,
                           sizeof gap_edges / sizeof *gap_edges, out);
-    return r < 0 ? r : add_verdicts(term, ulm_pull_member(status, "counters"), out);
+    return r < 0 || low ? r : add_verdicts(term, counters, out);
 }
 
 int ulmctl_watch_line(struct ulm_pull status, struct ulm_buf *out)
@@ -180,9 +200,8 @@ static int parse(struct watch *w, int argc, char **argv)
 }
 
 /* Lines that do not fit are cut by the terminal (no wrap); those below the window are left out. */
-static void draw(struct ulm_term *term, const char *text)
+static void draw(const struct ulm_term *term, const char *text)
 {
-    ulm_term_measure(term);
     (void)fputs("\033[H\033[?7l", term->out);
     for (unsigned row = 0; *text && row + 1 < term->rows; row++) {
         size_t len = strcspn(text, "\n");
@@ -199,6 +218,7 @@ static int show_once(struct watch *w)
     struct ulm_term *term = &w->ctl->term;
     ULM_CLEANUP_BUF struct ulm_buf line = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
+    ulm_term_measure(term);
     if (!w->client)
         (void)ulm_client_connect(w->ctl->socket, &w->client);
     if (w->client && ulmctl_fetch(w->client, ULMCTL_STATUS, &line) < 0)

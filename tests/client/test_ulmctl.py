@@ -257,6 +257,14 @@ class Watch(unittest.TestCase):
         self.assertRegex(text, r"pivot █+ 1\n")
         self.assertTrue(raw.endswith("\x1b[?25h\x1b[?1049l"))
 
+    def test_a_low_screen(self):
+        """All of it within the 24 rows that a terminal has where nobody made it larger."""
+        _, screen, _ = run_terminal({"status": [STATUS]}, "watch", "--count", "1", columns=80, rows=24)
+        text = screen.text()
+        for part in (r"cloud +\S.* ok, \d+ requests", r"ok 3  pivot 1  fix 1  redo 0  untagged \d+  local 0",
+                     r"<= +30 ms █+ 2\n", r"<= +0 ms █+ 3\n", r">  4000 ms 0"):
+            self.assertRegex(text, part)
+
     def test_a_daemon_that_leaves_is_waited_for(self):
         status, out, _, _ = run({"status": [STATUS, "close"]}, "watch", "--interval", "0.1", "--count", "3")
         self.assertEqual(status, 0)
