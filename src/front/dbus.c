@@ -14,8 +14,9 @@
 #include "front/dbus_parts.h"
 #include "util/log.h"
 
-#define LAST_WORDS_MS 500
-#define NAME_IS_OURS  1u /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
+#define LAST_WORDS_MS   500
+#define MESSAGES_A_TURN 32u /* so that a flood of calls keeps nobody's answer waiting */
+#define NAME_IS_OURS    1u /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
@@ -43,13 +44,15 @@ static void drop_bus(struct ulm_dbus *dbus)
 static int process(struct ulm_dbus *dbus)
 {
     int r = 0;
-    while (dbus->pending) {
+    for (unsigned n = 0; dbus->pending && n < MESSAGES_A_TURN;) {
         dbus->pending = false;
-        while ((r = sd_bus_process(dbus->bus, NULL)) > 0)
-            ;
+        do
+            r = sd_bus_process(dbus->bus, NULL);
+        while (r > 0 && ++n < MESSAGES_A_TURN);
         if (r < 0)
             break;
         ulm_dbus_sweep(dbus);
+        dbus->pending |= r > 0; /* what is too much for this turn waits for the next */
     }
     return r;
 }
@@ -69,6 +72,8 @@ static int watch(struct ulm_dbus *dbus)
             return r;
         dbus->poll_events = events;
     }
+    if (dbus->pending) /* the loop must not sleep */
+        return uv_timer_start(&dbus->timer, on_timer, 0, 0);
     if (due_us == UINT64_MAX)
         return uv_timer_stop(&dbus->timer);
     uv_update_time(dbus->loop);

@@ -10,11 +10,13 @@ import grp
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
-from dbus_next import Message, MessageType, Variant
+from dbus_next import Message, MessageFlag, MessageType, Variant
 from dbus_next.aio import MessageBus
 
 import harness
@@ -197,6 +199,37 @@ class Caller:
         except (OSError, EOFError):
             pass  # the bus went first
         self.loop.close()
+
+
+class Shouter(threading.Thread):
+    """A connection that makes one call again and again, as fast as the bus takes it, and reads no
+    reply."""
+
+    def __init__(self, bus, member):
+        super().__init__(daemon=True)
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(f"{bus.dir}/bus")
+        self.sock.sendall(b"\0AUTH EXTERNAL %s\r\n" % str(os.getuid()).encode().hex().encode())
+        self.sock.recv(4096)
+        hello = Message(destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
+                        interface="org.freedesktop.DBus", member="Hello", serial=1)
+        self.sock.sendall(b"BEGIN\r\n" + hello._marshall(False))
+        self.sock.recv(4096)
+        self.call = Message(destination=NAME, path=PATH, interface=NAME, member=member, serial=2,
+                            flags=MessageFlag.NO_REPLY_EXPECTED)._marshall(False)
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                self.sock.sendall(self.call * 100)
+        except OSError:
+            pass  # closed
+
+    def close(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.join(harness.WAIT)
+        self.sock.close()
 
 
 class Bus:

@@ -168,6 +168,14 @@ class Answers(bus.ServedCase):
             self.assertEqual(caller.finish(caller.answers[ident]).text, OK)
         self.assertEqual(sorted(caller.answers), sorted(taken))
 
+    def test_a_flood_of_calls_keeps_nobody_waiting(self):
+        """Callers who shout faster than they can be served take the others' turn from nobody."""
+        for _ in range(3):
+            self.addCleanup(bus.Shouter(self.system, "Status").close)
+        user = self.client(self.server)
+        for _ in range(20):
+            self.assertEqual(user.ask("is it my turn").text, OK)
+
 
 class Life(bus.BusCase):
     def test_properties_tell_a_reload_and_the_end(self):
