@@ -45,6 +45,8 @@ struct ulm_attempt {
     struct ulm_buf body;
     struct ulm_stream stream;
     size_t header_bytes;
+    unsigned codings; /* around the body */
+    size_t behind; /* bytes since the stream ended */
     struct ulm_buf error_body; /* of a response that is no stream */
     enum ulm_cloud_mode mode;
     enum ulm_prompt_text prompt;

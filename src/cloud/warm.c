@@ -11,11 +11,13 @@
 #include "cloud/internal.h"
 #include "util/log.h"
 
-#define WARM_TIMEOUT_MS 10000L
+#define WARM_TIMEOUT_MS  10000L
+#define WARM_HEADERS_MAX (128u * 1024)
 
 struct ulm_warm {
     struct ulm_exchange exchange;
     struct ulm_cloud *cloud;
+    size_t header_bytes;
 };
 
 struct ulm_warm *ulm_warm_free(struct ulm_warm *warm)
@@ -41,6 +43,13 @@ static void on_done(struct ulm_exchange *exchange, CURLcode result)
     ulm_warm_free(warm);
 }
 
+static size_t on_header(char *line, size_t size, size_t n, void *data)
+{
+    struct ulm_warm *warm = data;
+    warm->header_bytes += size * n;
+    return warm->header_bytes <= WARM_HEADERS_MAX ? size * n : 0;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t n, void *data)
 {
     return size * n;
@@ -56,6 +65,8 @@ static int begin(struct ulm_warm *warm, struct ulm_endpoint *endpoint)
     if (curl_easy_setopt(easy, CURLOPT_URL, endpoint->base_url) ||
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) ||
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, WARM_TIMEOUT_MS) ||
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) ||
+        curl_easy_setopt(easy, CURLOPT_HEADERDATA, warm) ||
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) ||
         curl_multi_add_handle(ulm_multi_curl(cloud->multi), easy))
         return -ENOMEM;

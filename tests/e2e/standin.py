@@ -27,6 +27,8 @@ the end of the line, or as a JSON string where they begin with a quotation mark:
     spoilt TEXT         its event, {} is no UTF-8     escaped TEXT         its event, \\u escapes
     twice TEXT          its event, the member double  lines lf|cr|crlf     line ends from now on
     odd                 an event that nobody knows    repeat N "TEXT"      say it N times
+    drown N TEXT        answer TEXT, with N MiB of zeros behind it, gzip
+    layers N            N GiB that unpack to nothing, gzip in gzip in gzip
 
 {opener} in an argument stands for the opener of the request, {opener:2} for its last two words.
 The steps after `then` answer the second request with the same body: a retry. A request whose
@@ -292,6 +294,27 @@ class Player:
         for piece in zero_bomb(int(argument)):
             self.send(piece)
 
+    def drown(self, argument):
+        mebibytes, _, text = argument.partition(" ")
+        self.headers.append("Content-Encoding: gzip")
+        answer = "".join((self.shape.start(), self.shape.text(text), self.shape.finish("stop"),
+                          self.shape.end()))
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        first, zeros = (packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+                        for data in (answer.encode(), bytes(1 << 20)))
+        self.send(first + zeros * int(mebibytes))
+
+    def layers(self, argument):
+        self.headers.append("Content-Encoding: gzip, gzip, gzip")
+        middle, outer = (zlib.compressobj(9, zlib.DEFLATED, 31) for _ in range(2))
+
+        def pack(data):
+            packed = middle.compress(data) + middle.flush(zlib.Z_FULL_FLUSH)
+            return outer.compress(packed) + outer.flush(zlib.Z_FULL_FLUSH)
+        head = zlib.compressobj(9, zlib.DEFLATED, 31).flush()[:10]
+        empty = b"\0\0\0\xff\xff" * (1 << 20)  # blocks of no bytes
+        self.send(pack(head) + pack(empty) * (205 * int(argument)))
+
     def wait(self, argument):
         self.pause(int(argument))
 
@@ -315,7 +338,7 @@ class Player:
         "ping": ping, "half": half, "broken": broken, "spoilt": spoilt, "escaped": escaped,
         "twice": twice, "odd": odd, "lines": lines, "raw": raw, "bytes": raw_bytes, "fill": fill,
         "bomb": bomb, "wait": wait, "stall": stall, "open": open, "fail": fail, "reset": reset,
-        "cut": cut,
+        "cut": cut, "drown": drown, "layers": layers,
     }
 
 

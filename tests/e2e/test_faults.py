@@ -92,6 +92,25 @@ class Unreachable(harness.Case):
 
 
 @harness.unittest.skipUnless(shutil.which("openssl"), "no openssl program")
+class Bombs(harness.Case):
+    """Few bytes that would unpack to more than anybody can read keep nobody waiting."""
+
+    def ask(self, scenario):
+        cloud = self.cloud(scenario)
+        user = self.client(self.daemon(NEUTRAL, cloud=cloud))
+        answer = user.ask("what is it")
+        self.assertEqual(user.request("hello")["event"], "hello")
+        return answer
+
+    def test_behind_the_answer(self):
+        answer = self.ask("drown 4096 [[ok]] a matter of patience.")
+        self.assertEqual(answer.text, O + " a matter of patience.")
+
+    def test_packed_more_than_once(self):
+        """What is unpacked on the way to nothing is seen by no cap: one layer is all there may be."""
+        self.assertEqual(self.ask("layers 64").done["source"], "local")
+
+
 class Tls(harness.Case):
     @classmethod
     def setUpClass(cls):
