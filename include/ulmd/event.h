@@ -124,6 +124,10 @@ struct ulm_event {
  * from the loop. `id` is NULL where the event belongs to no request. */
 struct ulm_sink {
     void (*emit)(struct ulm_sink *sink, const char *id, const struct ulm_event *event);
+    /* The tokens of an ask for which the cloud was asked: told once, at its end, also where the
+     * client is gone by then. What the cloud counted, else about what went there and came back.
+     * NULL = nobody counts. */
+    void (*spent)(struct ulm_sink *sink, int64_t tokens);
     uid_t uid; /* of the peer; with the session's name it is the session's key */
 };
 

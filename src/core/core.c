@@ -176,6 +176,16 @@ static void drop_draft(struct ulm_core *core, struct ulm_draft **link)
         ulm_engine_cancel(core->engine, ticket);
 }
 
+static void drop_drafts_of(struct ulm_core *core, const struct ulm_sink *sink)
+{
+    for (struct ulm_draft **link = &core->drafts; *link;) {
+        if ((*link)->sink == sink)
+            drop_draft(core, link);
+        else
+            link = &(*link)->next;
+    }
+}
+
 struct ulm_core *ulm_core_free(struct ulm_core *core)
 {
     if (!core)
@@ -299,12 +309,15 @@ void ulm_core_ask(struct ulm_core *core, struct ulm_sink *sink, const struct ulm
     ulm_core_reap(core);
 }
 
-/* The draft of this id, made where there is none; NULL where none can be had. */
+/* The draft of this id, made where there is none, in place of another that the sink has: who speaks
+ * has one question. NULL where none can be had. */
 static struct ulm_draft *provide_draft(struct ulm_core *core, struct ulm_sink *sink, const char *id)
 {
     struct ulm_draft **link = find_draft(core, sink, id);
     if (*link)
         return *link;
+    drop_drafts_of(core, sink);
+    link = find_draft(core, sink, id);
     if (core->n_open + core->n_drafts >= core->config.max_requests) {
         complain(core, sink, id, ULM_ERROR_BUSY, "too many requests are open");
         return NULL;
@@ -391,16 +404,13 @@ void ulm_core_sink_gone(struct ulm_core *core, struct ulm_sink *sink, int64_t no
     for (struct ulm_session *s = core->sessions; s; s = s->next) {
         if (s->sink != sink)
             continue;
+        if (s->state != ULM_STATE_ENDED)
+            ulm_voice_spent(s);
         s->sink = NULL;
         ulm_session_stop(s, ULM_REASON_CANCELLED);
     }
     ulm_core_reap(core);
-    for (struct ulm_draft **link = &core->drafts; *link;) {
-        if ((*link)->sink == sink)
-            drop_draft(core, link);
-        else
-            link = &(*link)->next;
-    }
+    drop_drafts_of(core, sink);
 }
 
 size_t ulm_core_open_requests(const struct ulm_core *core, const struct ulm_sink *sink)

@@ -147,6 +147,8 @@ void ulm_voice_delta(struct ulm_session *session, size_t from);
 int ulm_voice_close(struct ulm_session *session, const char *text)
     __attribute__((warn_unused_result));
 void ulm_voice_done(struct ulm_session *session, enum ulm_reason reason);
+/* Tells whoever counts what the ask used; nothing where its sink is gone. */
+void ulm_voice_spent(const struct ulm_session *s);
 void ulm_voice_error(struct ulm_sink *sink, const char *id, enum ulm_error code,
                      const char *message, const char *ref);
 

@@ -83,6 +83,7 @@ static void session_end(struct ulm_session *s, enum ulm_reason reason)
     /* Out of memory: the turn is forgotten, which harms nothing. */
     if (kept && *s->name && !s->forgotten && s->answer.len > 0)
         (void)ulm_history_add(&s->core->history, s->uid, s->name, s->prompt, s->answer.data);
+    ulm_voice_spent(s);
     ulm_voice_done(s, reason);
     session_enter(s, ULM_STATE_ENDED);
 }
@@ -94,6 +95,7 @@ static void session_fail(struct ulm_session *s)
     give_up_engine(s);
     give_up_cloud(s);
     s->core->counters.errors++;
+    ulm_voice_spent(s);
     if (s->sink)
         ulm_voice_error(s->sink, s->id, ULM_ERROR_INTERNAL, "out of memory", NULL);
     session_enter(s, ULM_STATE_ENDED);

@@ -177,6 +177,26 @@ void ulm_voice_done(struct ulm_session *s, enum ulm_reason reason)
                                                    .output_tokens = s->output_tokens}});
 }
 
+/* About four bytes a token. */
+static int64_t estimate_input(const struct ulm_prompt *prompt)
+{
+    size_t bytes = strlen(prompt->text);
+    for (size_t i = 0; i < prompt->n_facts; i++)
+        bytes += strlen(prompt->facts[i]);
+    for (size_t i = 0; i < prompt->n_history; i++)
+        bytes += strlen(prompt->history[i].content);
+    return (int64_t)(bytes / 4);
+}
+
+void ulm_voice_spent(const struct ulm_session *s)
+{
+    if (!s->sink || !s->sink->spent || s->sent_us < 0)
+        return;
+    int64_t in = s->input_tokens >= 0 ? s->input_tokens : estimate_input(s->prompt);
+    int64_t out = s->output_tokens >= 0 ? s->output_tokens : (int64_t)(s->answer.len / 4);
+    s->sink->spent(s->sink, in + out);
+}
+
 void ulm_voice_error(struct ulm_sink *sink, const char *id, enum ulm_error code,
                      const char *message, const char *ref)
 {

@@ -118,7 +118,6 @@ static void on_emit(struct ulm_sink *sink, const char *id, const struct ulm_even
 {
     struct ulm_conn *conn = CONN_OF(sink, sink);
 
-    ulm_peer_charge(conn->peer, event);
     if (conn->state > ULM_CONN_ENDED || conn->overflow || conn->lost)
         return;
     int r = ulm_wire_add_event(&conn->out, id, event);
@@ -127,6 +126,11 @@ static void on_emit(struct ulm_sink *sink, const char *id, const struct ulm_even
         r = ulm_wire_add_event(&conn->out, id, event);
     }
     note_failed_add(conn, r);
+}
+
+static void on_spent(struct ulm_sink *sink, int64_t tokens)
+{
+    ulm_peer_charge(CONN_OF(sink, sink)->peer, tokens);
 }
 
 static void add_fault(struct ulm_conn *conn, const struct ulm_fault *fault)
@@ -375,7 +379,7 @@ int ulm_conn_new(struct ulm_socket *sock, int fd, uid_t uid, struct ulm_peer *pe
     int r = conn_new(sock, fd, &conn);
     if (r < 0)
         return r;
-    conn->sink = (struct ulm_sink){.emit = on_emit, .uid = uid};
+    conn->sink = (struct ulm_sink){.emit = on_emit, .spent = on_spent, .uid = uid};
     conn->peer = peer;
     conn->known_to_core = true;
     sock->n_clients++;

@@ -240,6 +240,7 @@ static int begin_caller(struct ulm_dbus *dbus, const char *name, struct ulm_call
         return -ENOMEM;
     caller->dbus = dbus;
     caller->sink.emit = ulm_caller_emit;
+    caller->sink.spent = ulm_caller_spent;
     caller->next = dbus->callers;
     dbus->callers = caller;
     dbus->n_callers++;

@@ -137,12 +137,16 @@ static int send_event(struct ulm_caller *caller, const char *id, const struct ul
     return r < 0 ? r : sd_bus_send(bus, m, NULL);
 }
 
+void ulm_caller_spent(struct ulm_sink *sink, int64_t tokens)
+{
+    ulm_peer_charge(CALLER_OF(sink)->peer, tokens);
+}
+
 void ulm_caller_emit(struct ulm_sink *sink, const char *id, const struct ulm_event *event)
 {
     struct ulm_caller *caller = CALLER_OF(sink);
     struct ulm_dbus *dbus = caller->dbus;
 
-    ulm_peer_charge(caller->peer, event);
     if (!dbus->bus || caller->lost)
         return;
     if (!id) { /* the mistake of a call: its reply tells, so that no open request is harmed */

@@ -90,7 +90,8 @@ void ulm_caller_forget_open(struct ulm_caller *caller, const char *id);
 /* Asks of all callers of this peer that are open. */
 size_t ulm_dbus_open_requests(const struct ulm_dbus *dbus, const struct ulm_peer *peer);
 
-/* dbus_event.c: ulm_sink.emit of a caller. */
+/* dbus_event.c: ulm_sink.emit and .spent of a caller. */
+void ulm_caller_spent(struct ulm_sink *sink, int64_t tokens);
 void ulm_caller_emit(struct ulm_sink *sink, const char *id, const struct ulm_event *event);
 
 /* dbus_args.c: the options of Ask and Draft. */

@@ -2,9 +2,6 @@
 #include "front/peer.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-#include <ulmd/event.h>
 
 #define MINUTE_US 60e6
 
@@ -78,13 +75,7 @@ const char *ulm_peer_refusal(const struct ulm_peers *peers, struct ulm_peer *pee
     return NULL;
 }
 
-void ulm_peer_charge(struct ulm_peer *peer, const struct ulm_event *event)
+void ulm_peer_charge(struct ulm_peer *peer, int64_t tokens)
 {
-    if (event->type != ULM_EVENT_DONE)
-        return;
-    int64_t in = event->done.input_tokens, out = event->done.output_tokens;
-    if (in >= 0 || out >= 0)
-        peer->tokens += (double)(in > 0 ? in : 0) + (double)(out > 0 ? out : 0);
-    else
-        peer->tokens += (double)strlen(event->done.text) / 4; /* about four bytes a token */
+    peer->tokens += tokens > 0 ? (double)tokens : 0;
 }

@@ -8,8 +8,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct ulm_event;
-
 struct ulm_quota { /* 0 = no limit */
     unsigned connections;
     unsigned requests;
@@ -45,7 +43,7 @@ bool ulm_peer_crowds(const struct ulm_peers *peers, const struct ulm_peer *peer)
 const char *ulm_peer_refusal(const struct ulm_peers *peers, struct ulm_peer *peer, size_t open,
                              int64_t now_us);
 
-/* Charges the tokens of a DONE event; another event costs nothing. */
-void ulm_peer_charge(struct ulm_peer *peer, const struct ulm_event *event);
+/* Charges what an ask of the peer used. */
+void ulm_peer_charge(struct ulm_peer *peer, int64_t tokens);
 
 #endif

@@ -305,9 +305,11 @@ class Hostile(harness.Case):
         user = self.client(self.server)
         for number in range(300):
             user.send({"op": "draft", "id": f"d{number % 7}", "text": "what is " * (number % 40 + 1)})
-        for number in range(7):
-            user.send({"op": "cancel", "id": f"d{number}"})
         self.assertEqual(user.request("hello", id="h")["event"], "hello")
+        user.send({"op": "cancel", "id": "d5"})  # the last one, and the one there is
+        user.send({"op": "cancel", "id": "d4"})
+        user.read_until(lambda: len(user.loose) > 1)
+        self.assertEqual(user.loose[-1]["ref"], "d4")
 
     def test_a_thousand_asks_in_one_write(self):
         user = self.client(self.server)
@@ -323,6 +325,21 @@ class Hostile(harness.Case):
         codes = [a.terminal.get("code") for a in user.answers.values()]
         self.assertGreater(codes.count("busy"), 0)
         self.assertGreaterEqual(codes.count(None), 16)
+
+    def test_who_leaves_has_used_its_tokens(self):
+        """Neither leaving nor cancelling before the end is told makes an answer free."""
+        for cancels in (False, True):
+            server = self.daemon({**NEUTRAL, "daemon": {"client_tokens_per_minute": 100}},
+                                 cloud=self.cloud("stall-text"))
+            user = self.client(server)
+            answer = user.start("x" * 800)
+            user.read_until(lambda: answer.has("delta"))
+            if cancels:
+                user.send({"op": "cancel", "id": answer.id})
+                user.finish(answer)
+            user.close()
+            server.await_status(lambda s: s["requests"]["open"] == 0, "no open request")
+            self.assertEqual(self.client(server).ask("again").terminal["code"], "busy")
 
     def test_half_open_connections(self):
         """Connections that say half a line and then nothing cost nobody else anything."""

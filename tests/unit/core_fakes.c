@@ -155,6 +155,12 @@ static void take_event(struct client *client, const char *prefix, const struct u
     client->ended = ulm_event_is_terminal(event->type);
 }
 
+void fake_spent(struct ulm_sink *sink, int64_t tokens)
+{
+    DEMAND(tokens >= 0);
+    fake.world->spent += tokens;
+}
+
 void fake_emit(struct ulm_sink *base, const char *id, const struct ulm_event *event)
 {
     struct test_sink *sink = (struct test_sink *)base;

@@ -61,6 +61,7 @@ extern struct fake_state fake;
 
 void fake_must(int r);
 void fake_flush_delta(void); /* deltas so far become a line of the log */
+void fake_spent(struct ulm_sink *sink, int64_t tokens);
 void fake_emit(struct ulm_sink *base, const char *id, const struct ulm_event *event);
 struct client *fake_client_of(struct test_sink *sink, const char *id); /* the newest, or NULL */
 

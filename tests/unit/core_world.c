@@ -322,7 +322,8 @@ void world_init(struct world *world)
     fake.delta = ULM_BUF_INIT(TEXT_MAX);
     fake.answer = ULM_BUF_INIT(TEXT_MAX);
     for (int i = 0; i < SINKS; i++)
-        fake.sinks[i] = (struct test_sink){.sink = {.emit = fake_emit, .uid = 1000}, .number = i};
+        fake.sinks[i] = (struct test_sink){
+            .sink = {.emit = fake_emit, .spent = fake_spent, .uid = 1000}, .number = i};
 }
 
 void world_deinit(struct world *world)

@@ -30,6 +30,7 @@ struct world {
     int n_texts;  /* how many texts the script had so far */
     size_t longest_text;
     bool tolerant; /* see world_reserve */
+    int64_t spent; /* tokens, by all asks */
     struct ulm_buf log;
 };
 

@@ -126,6 +126,34 @@ START_TEST(test_timing)
 }
 END_TEST
 
+/* Told by the cloud, or four bytes a token of what went there and of the answer; also where the
+ * client does not stay to hear it. */
+START_TEST(test_what_an_ask_spends)
+{
+#define HALF                                                                                       \
+    "ask a \"what is twelve\" sink=1\nopened \"The way\" -0.5\nopen tagged\n"                      \
+    "text \"[[ok]] is long\"\nwait 400\n"
+    static const struct {
+        const char *script;
+        int64_t tokens;
+    } rows[] = {
+        {HALF "end complete 30 4\n", 34},
+        {HALF "end complete\n", 14 / 4 + 15 / 4},
+        {HALF "cancel a sink=1\n", 14 / 4 + 15 / 4},
+        {HALF "gone sink=1\n", 14 / 4 + 15 / 4},
+        {"ask a \"what is twelve\"\nword \"The\"\ncancel a\n", 0},
+        {"config no_cloud\nask a \"what is twelve\"\nopened \"The way.\" -0.5\n", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct world world;
+        world_init(&world);
+        world_run(&world, rows[i].script);
+        ck_assert_msg(world.spent == rows[i].tokens, "%s: %d", rows[i].script, (int)world.spent);
+        world_deinit(&world);
+    }
+}
+END_TEST
+
 START_TEST(test_counters)
 {
     struct world world;
@@ -208,4 +236,4 @@ END_TEST
 
 UNIT_MAIN("core", test_every_tag_under_every_rule, test_the_question_to_the_cloud, test_pace,
           test_words_that_bridge_the_wait, test_timing, test_counters, test_an_answer_has_a_cap,
-          test_names)
+          test_names, test_what_an_ask_spends)

@@ -54,6 +54,7 @@ void ulm_core_played(struct ulm_core *c, struct ulm_sink *sink, const char *id, 
 static void emit_done(struct ulm_sink *sink, const char *id, int64_t tokens)
 {
     core.open--;
+    sink->spent(sink, tokens);
     sink->emit(sink, id,
                &(struct ulm_event){ULM_EVENT_DONE, .done = {.reason = ULM_REASON_CANCELLED,
                                                             .text = "",
