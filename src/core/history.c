@@ -45,18 +45,52 @@ void ulm_history_init(struct ulm_history *history, size_t max_sessions, size_t m
     *history = (struct ulm_history){.max_sessions = max_sessions, .max_exchanges = max_exchanges};
 }
 
+/* Takes the session off the list. */
+static void drop(struct ulm_history *history, struct ulm_history_session **link)
+{
+    struct ulm_history_session *session = *link;
+    *link = session->next;
+    session_free(session);
+    history->n_sessions--;
+}
+
 static void drop_sessions_beyond(struct ulm_history *history, size_t max)
 {
     struct ulm_history_session **link = &history->newest;
     for (size_t i = 0; *link && i < max; i++)
         link = &(*link)->next;
-    while (*link) {
-        struct ulm_history_session *session = *link;
-        *link = session->next;
-        session_free(session);
-        history->n_sessions--;
-    }
+    while (*link)
+        drop(history, link);
 }
+
+static size_t count_of(const struct ulm_history *history, uid_t uid)
+{
+    size_t n = 0;
+    for (const struct ulm_history_session *s = history->newest; s; s = s->next)
+        n += s->uid == uid;
+    return n;
+}
+
+/* Room for one more. Of the user who has most, the oldest goes: nobody makes another's
+ * conversations be forgotten by beginning many. */
+static void make_room(struct ulm_history *history)
+{
+    struct ulm_history_session **victim = &history->newest;
+    size_t most = 0, n = 0;
+    uid_t counted = 0;
+    if (history->n_sessions < history->max_sessions)
+        return;
+    for (struct ulm_history_session **link = victim; *link; link = &(*link)->next) {
+        if (n == 0 || (*link)->uid != counted)
+            n = count_of(history, counted = (*link)->uid);
+        if (n >= most) {
+            most = n;
+            victim = link;
+        }
+    }
+    drop(history, victim);
+}
+
 
 void ulm_history_deinit(struct ulm_history *history)
 {
@@ -136,7 +170,7 @@ static struct ulm_history_session *begin(struct ulm_history *history, uid_t uid,
             return NULL;
         }
     }
-    drop_sessions_beyond(history, history->max_sessions - 1);
+    make_room(history);
     session->next = history->newest;
     history->newest = session;
     history->n_sessions++;
@@ -174,7 +208,5 @@ void ulm_history_forget(struct ulm_history *history, uid_t uid, const char *name
     struct ulm_history_session *session = find(history, uid, name);
     if (!session)
         return;
-    history->newest = session->next;
-    history->n_sessions--;
-    session_free(session);
+    drop(history, &history->newest); /* found, it is the newest */
 }

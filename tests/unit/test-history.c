@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/history.h"
@@ -83,6 +84,31 @@ START_TEST(test_the_longest_unused_session_goes)
 }
 END_TEST
 
+START_TEST(test_who_begins_many_forgets_its_own)
+{
+    struct ulm_history history;
+    const struct ulm_turn *turns;
+    char name[8];
+    ulm_history_init(&history, 4, 2);
+    add(&history, 1, "home", "q", "a");
+    add(&history, 2, "work", "q", "a");
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        add(&history, 3, name, "q", "a");
+    }
+    ck_assert_uint_eq(turns_of(&history, 1, "home", &turns), 2);
+    ck_assert_uint_eq(turns_of(&history, 2, "work", &turns), 2);
+    ck_assert_uint_eq(turns_of(&history, 3, "s18", &turns), 2);
+    ck_assert_uint_eq(turns_of(&history, 3, "s19", &turns), 2);
+    ck_assert_uint_eq(history.n_sessions, 4);
+    add(&history, 4, "new", "q", "a");
+    ck_assert_uint_eq(turns_of(&history, 1, "home", &turns), 2);
+    ck_assert_uint_eq(turns_of(&history, 3, "s18", &turns), 0);
+    ulm_history_deinit(&history);
+    ck_assert_uint_eq(history.n_sessions, 0);
+}
+END_TEST
+
 START_TEST(test_bytes_are_bounded)
 {
     struct ulm_history history;
@@ -142,4 +168,5 @@ END_TEST
 
 UNIT_MAIN("history", test_sessions_belong_to_a_peer, test_the_newest_exchanges_are_kept,
           test_the_longest_unused_session_goes, test_bytes_are_bounded,
-          test_an_unknown_session_begins_with_what_was_given, test_a_prompt_is_copied_whole)
+          test_an_unknown_session_begins_with_what_was_given, test_a_prompt_is_copied_whole,
+          test_who_begins_many_forgets_its_own)
