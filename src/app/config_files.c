@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,23 @@
 #include "app/config_parts.h"
 #include "util/text.h"
 
+#define PIPE_WAIT_MS 2000 /* for somebody who is to write what we read */
+
+/* As read(2); of a pipe that somebody holds open and does not write to, only so long. */
+static ssize_t read_soon(int fd, char *into, size_t size)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        ssize_t n = read(fd, into, size);
+        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+            return n;
+        if (errno == EAGAIN && poll(&p, 1, PIPE_WAIT_MS) == 0) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+    }
+}
+
 static int read_all(int fd, size_t max, char **ret_text, size_t *ret_len)
 {
     char *text = malloc(max + 2);
@@ -21,10 +39,8 @@ static int read_all(int fd, size_t max, char **ret_text, size_t *ret_len)
     if (!text)
         return -ENOMEM;
     while (n > 0 && len <= max) {
-        n = read(fd, text + len, max + 1 - len);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0)
+        n = read_soon(fd, text + len, max + 1 - len);
+        if (n > 0)
             len += (size_t)n;
     }
     if (n < 0 || len > max) {
@@ -41,7 +57,7 @@ static int read_all(int fd, size_t max, char **ret_text, size_t *ret_len)
 
 int ulm_config_slurp(const char *path, size_t max, char **ret_text, size_t *ret_len)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return -errno;
     int r = read_all(fd, max, ret_text, ret_len);

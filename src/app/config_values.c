@@ -341,6 +341,26 @@ int ulm_set_url(const struct ulm_config_target *t, const struct ulm_config_key *
     return is_base_url(value) ? ulm_set_string(t, key, value) : -EINVAL;
 }
 
+/* Several are parted by semicolons. What does not begin so would be taken for a file. */
+int ulm_set_pins(const struct ulm_config_target *t, const struct ulm_config_key *key,
+                 const char *value)
+{
+    static const char start[] = "sha256//";
+    static const char base64[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+    for (const char *p = value;; p++) {
+        if (strncmp(p, start, strlen(start)) != 0)
+            return -EINVAL;
+        p += strlen(start);
+        size_t len = strspn(p, base64);
+        p += len;
+        if (len != 44 || (*p && *p != ';')) /* 32 bytes */
+            return -EINVAL;
+        if (!*p)
+            return ulm_set_string(t, key, value);
+    }
+}
+
 static int add_header(const struct ulm_config_target *t, const char *element)
 {
     struct ulm_config_endpoint *endpoint = t->endpoint;

@@ -34,6 +34,6 @@ ulm_config_set_fn ulm_set_uint, ulm_set_uint_or_auto, ulm_set_double, ulm_set_co
     ulm_set_top_p, ulm_set_seed, ulm_set_bool, ulm_set_mode, ulm_set_string, ulm_set_text,
     ulm_set_group, ulm_set_uids, ulm_set_gids, ulm_set_dbus, ulm_set_log_level, ulm_set_kernels, ulm_set_cores,
     ulm_set_words, ulm_set_neutral, ulm_set_allow, ulm_set_dialect, ulm_set_cloud_mode, ulm_set_url,
-    ulm_set_headers;
+    ulm_set_headers, ulm_set_pins;
 
 #endif

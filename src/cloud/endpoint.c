@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cloud/dialect.h"
@@ -265,8 +266,12 @@ int ulm_endpoint_init(struct ulm_endpoint *endpoint, const struct ulm_endpoint_c
     if (endpoint->mode == ULM_CLOUD_PREFILL && !endpoint->dialect->has_prefill)
         return bad(config, reterr, reterr_size, "dialect %s has no prefill mode",
                    endpoint->dialect->name);
-    if (endpoint->ca_file && access(endpoint->ca_file, R_OK) != 0)
+    struct stat st;
+    if (endpoint->ca_file &&
+        (stat(endpoint->ca_file, &st) != 0 || access(endpoint->ca_file, R_OK) != 0))
         return bad(config, reterr, reterr_size, "ca_file cannot be read: %s", strerror(errno));
+    if (endpoint->ca_file && !S_ISREG(st.st_mode)) /* a pipe would hold up whoever reads it */
+        return bad(config, reterr, reterr_size, "ca_file is not a regular file");
     r = read_url(endpoint, config, reterr, reterr_size);
     return r < 0 ? r : read_headers(endpoint, config, reterr, reterr_size);
 }

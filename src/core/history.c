@@ -91,7 +91,6 @@ static void make_room(struct ulm_history *history)
     drop(history, victim);
 }
 
-
 void ulm_history_deinit(struct ulm_history *history)
 {
     drop_sessions_beyond(history, 0);

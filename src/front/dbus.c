@@ -16,7 +16,7 @@
 
 #define LAST_WORDS_MS   500
 #define MESSAGES_A_TURN 32u /* so that a flood of calls keeps nobody's answer waiting */
-#define NAME_IS_OURS    1u /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
+#define NAME_IS_OURS    1u  /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {

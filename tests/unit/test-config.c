@@ -200,6 +200,8 @@ START_TEST(test_ranges)
         {"cloud", "url = https://", "url: must be an http or https base URL"},
         {"cloud", "mode = guess", "mode: must be instruct or prefill"},
         {"cloud", "max_tokens = 0", "max_tokens: must be a whole number from 1 to 100000"},
+        {"cloud", "pinned_key = /etc/key", "pinned_key: must be sha256//... of public keys"},
+        {"cloud", "pinned_key = sha256//AAAA", "pinned_key: must be sha256//... of public keys"},
         {"cloud", "extra_headers = X", "extra_headers: must be up to 16 of Name: value"},
         {"deadlines", "idle_ms = -1", "idle_ms: must be a whole number from 1 to 600000"},
         {"corrections", "allow = pivot,sing",
@@ -254,7 +256,7 @@ static void remove_dir(void)
 {
     static const char *const names[] = {
         "continuator.txt", "continuator-plain.txt", "answer.txt",      "ulmd.conf", "key",
-        "mine.txt",        "ulmd.cloud-key",        "ulmd.cloud-key.b"};
+        "mine.txt",        "ulmd.cloud-key",        "ulmd.cloud-key.b", "pipe"};
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -288,6 +290,12 @@ START_TEST(test_prompts)
     ulm_config_free(c);
     ck_assert_int_lt(load("prompt_file = /nonexistent/x", &c), 0);
     ck_assert_ptr_nonnull(strstr(reterr, "ulmd.conf:4: [cloud] prompt_file: /nonexistent/x: No"));
+    /* Nobody waits for somebody to write into a pipe. */
+    char pipe[256];
+    snprintf(pipe, sizeof pipe, "%s", write_file("pipe", 0644, ""));
+    ck_assert(unlink(pipe) == 0 && mkfifo(pipe, 0644) == 0);
+    snprintf(line, sizeof line, "prompt_file = %s", pipe);
+    ck_assert_int_eq(load(line, &c), -EINVAL);
     remove_dir();
 }
 END_TEST
