@@ -11,6 +11,7 @@
 
 #include "app/config_parts.h"
 #include "front/listen.h"
+#include "util/text.h"
 
 #define FILE_MAX (256u * 1024)
 
@@ -41,10 +42,7 @@ int ulm_config_fault(char *reterr, const struct ulm_config_at *at, const char *f
     va_start(args, format);
     (void)vsnprintf(reterr + n, ULM_CONFIG_ERROR_MAX - (size_t)n, format, args);
     va_end(args);
-    for (char *p = reterr; *p; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7F)
-            *p = '?'; /* one line, whatever the file holds */
-    }
+    ulm_tame(reterr); /* one line, whatever the file holds */
     return -EINVAL;
 }
 

@@ -21,6 +21,7 @@
 #include "front/dbus.h"
 #include "front/socket.h"
 #include "util/buf.h"
+#include "util/text.h"
 
 #define SYSTEM_SOCKET_DIR "/run/ulmd"
 
@@ -299,8 +300,7 @@ static void notify_ready(const struct ulm_daemon *d)
     snprintf(status, sizeof status, "%s, %zu cloud endpoint%s",
              d->engine ? ulm_engine_info(d->engine)->name : "no model", d->config->n_endpoints,
              d->config->n_endpoints == 1 ? "" : "s");
-    for (char *p = status; *p; p++)
-        *p = (unsigned char)*p < ' ' ? '?' : *p;
+    ulm_tame(status);
     ulm_notify_ready(status);
 }
 

@@ -88,6 +88,7 @@ static int say_one(struct ulm_decoder *decoder, const struct arguments *a, const
                         r == -EDOM ? "the model computes no finite numbers" : strerror(-r));
     if (a->json)
         return print_json(&outcome, &clock, end);
+    ulm_tame(outcome.text);
     puts(outcome.text);
     return ULM_EXIT_OK;
 }

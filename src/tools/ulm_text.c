@@ -9,6 +9,7 @@
 #include "engine/kernels.h"
 #include "engine/tokenizer.h"
 #include "tools/ulm.h"
+#include "util/text.h"
 
 #define STDIN_CAP (64u * 1024 * 1024)
 
@@ -34,12 +35,13 @@ static void print_number(const struct ulm_gguf *gguf, const char *key, const cha
 static void print_text(const struct ulm_gguf *gguf, const char *key, const char *label)
 {
     const char *value;
+    char shown[201];
     if (ulm_gguf_get_string(gguf, key, &value) < 0)
         return;
-    printf("%-14s ", label);
-    for (size_t i = 0; i < 200 && value[i]; i++)
-        putchar((unsigned char)value[i] < 0x20 || value[i] == 0x7F ? '?' : value[i]);
-    putchar('\n');
+    (void)snprintf(shown, sizeof shown, "%s", value);
+    shown[ulm_utf8_whole(shown, strlen(shown))] = '\0'; /* nor half a character, nor what is none */
+    ulm_tame(shown);
+    printf("%-14s %s\n", label, shown);
 }
 
 /* What a model would run with here. */

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/text.h"
+
 static void log_to_stderr(enum ulm_log_level level, uint64_t request, const char *line)
 {
     (void)request;
@@ -71,10 +73,7 @@ static void log_line(enum ulm_log_level level, uint64_t request, const char *for
     char line[1024];
     (void)vsnprintf(line, sizeof line, format, args);
     /* One event is one line, whatever a file name or a peer put into it. */
-    for (char *p = line; *p; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7F)
-            *p = '?';
-    }
+    ulm_tame(line);
     ulm_log_sink_fn *sink = log_sink;
     sink(level, request, line);
 }

@@ -121,3 +121,13 @@ size_t ulm_count_words(const char *text)
     }
     return words;
 }
+
+void ulm_tame(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p; p++) {
+        if (*p < ' ' || *p == 0x7F)
+            *p = '?';
+        else if (*p == 0xC2 && p[1] >= 0x80 && p[1] <= 0x9F)
+            p[0] = p[1] = '?';
+    }
+}

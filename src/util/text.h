@@ -34,4 +34,8 @@ bool ulm_is_space(char c);
 /* Words by runs of ASCII white space: how the protocol counts an opener's words. */
 size_t ulm_count_words(const char *text);
 
+/* Makes one line of it that no terminal acts on: each control character becomes `?`, those of two
+ * bytes in UTF-8 (U+0080 to U+009F) two of them. */
+void ulm_tame(char *text);
+
 #endif

@@ -50,4 +50,13 @@ START_TEST(test_counts)
 }
 END_TEST
 
-UNIT_MAIN("text", test_every_scalar_value_round_trips, test_invalid_forms_are_refused, test_counts)
+START_TEST(test_what_a_terminal_would_act_on_is_tamed)
+{
+    char text[] = "a\x1B[31mb\r\n\tc\x7F \xC2\x9B" "2J \xC3\x9B \xC2\xA0 na\xC3\xAFve";
+    ulm_tame(text);
+    ck_assert_str_eq(text, "a?[31mb???c? ??2J \xC3\x9B \xC2\xA0 na\xC3\xAFve");
+}
+END_TEST
+
+UNIT_MAIN("text", test_every_scalar_value_round_trips, test_invalid_forms_are_refused, test_counts,
+          test_what_a_terminal_would_act_on_is_tamed)
