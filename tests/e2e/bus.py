@@ -274,11 +274,20 @@ class Bus:
                 ["dbus-daemon", f"--config-file={self.dir}/bus.conf", "--nofork", "--nopidfile",
                  "--nosyslog", *self.args], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + harness.WAIT
-        while not os.path.exists(f"{self.dir}/bus"):
+        while not self._listens():
             if self.process.poll() is not None or time.monotonic() > until:
                 with open(os.path.join(self.dir, "log"), encoding="utf-8") as log:
                     raise AssertionError("dbus-daemon does not start: " + log.read())
             time.sleep(0.005)
+
+    def _listens(self):
+        """Between its bind and its listen there is a file that takes nobody in."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(f"{self.dir}/bus")
+            except OSError:
+                return False
+        return True
 
     def stop(self):
         self.process.terminate()
