@@ -157,6 +157,20 @@ static int serve_reset(struct ulm_caller *caller, sd_bus_message *call)
     return sd_bus_reply_method_return(call, NULL);
 }
 
+static int serve_status(struct ulm_caller *caller, sd_bus_message *call)
+{
+    const struct ulm_answers *answers = &caller->dbus->answers;
+    ULM_CLEANUP_BUF struct ulm_buf members = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX / 2);
+    __attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
+
+    int r = answers->status(answers->data, /* prometheus */ false, &members);
+    if (r >= 0)
+        r = sd_bus_message_new_method_return(call, &reply);
+    if (r >= 0)
+        r = ulm_dbus_append_json(reply, ulm_buf_str(&members));
+    return r < 0 ? r : sd_bus_send(caller->dbus->bus, reply, NULL);
+}
+
 static_assert(ULM_SESSION_NAME_MAX == 64, "the message names the limit");
 
 int ulm_dbus_serve(struct ulm_caller *caller, sd_bus_message *call)
@@ -166,7 +180,7 @@ int ulm_dbus_serve(struct ulm_caller *caller, sd_bus_message *call)
         int (*serve)(struct ulm_caller *caller, sd_bus_message *call);
     } methods[] = {
         {"Ask", serve_ask},       {"Draft", serve_draft}, {"Played", serve_played},
-        {"Cancel", serve_cancel}, {"Reset", serve_reset},
+        {"Cancel", serve_cancel}, {"Reset", serve_reset}, {"Status", serve_status},
     };
     const char *name = sd_bus_message_get_member(call);
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
@@ -182,20 +196,6 @@ static int on_call(sd_bus_message *call, void *data, sd_bus_error *error)
     if (dbus->stopping)
         return refuse(call, ULM_ERROR_BUSY, "the daemon is stopping");
     return ulm_dbus_receive(dbus, call);
-}
-
-static int on_status(sd_bus_message *call, void *data, sd_bus_error *error)
-{
-    struct ulm_dbus *dbus = data;
-    ULM_CLEANUP_BUF struct ulm_buf members = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX / 2);
-    __attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
-
-    int r = dbus->answers.status(dbus->answers.data, /* prometheus */ false, &members);
-    if (r >= 0)
-        r = sd_bus_message_new_method_return(call, &reply);
-    if (r >= 0)
-        r = ulm_dbus_append_json(reply, ulm_buf_str(&members));
-    return r < 0 ? r : sd_bus_send(dbus->bus, reply, NULL);
 }
 
 /* Properties */
@@ -233,7 +233,7 @@ const sd_bus_vtable ulm_dbus_vtable[] = {
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_ARGS("s", session), SD_BUS_NO_RESULT, on_call,
                             SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Status", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", status), on_status,
+    SD_BUS_METHOD_WITH_ARGS("Status", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{sv}", status), on_call,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL_WITH_ARGS("Opener", SD_BUS_ARGS("s", id, "s", text), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Opened", SD_BUS_ARGS("s", id, "s", opener, "d", confidence), 0),

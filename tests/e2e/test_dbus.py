@@ -258,8 +258,9 @@ class Life(bus.BusCase):
         server.write_config()
         server.signal(signal.SIGHUP)
         server.await_log("configuration read again")
-        with self.assertRaisesRegex(bus.Refused, "org.ulmd.Error.Denied"):
-            self.caller(system).start("q")
+        for call in (lambda: self.caller(system).start("q"),
+                     lambda: self.caller(system).call("Status")):
+            self.assertRaisesRegex(bus.Refused, "org.ulmd.Error.Denied", call)
 
 
 class Activation(bus.BusCase):
