@@ -9,6 +9,7 @@
 #include "util/text.h"
 
 #define VOCABULARY_MAX (1u << 20)
+#define SPECIAL_MAX    4096u /* each is looked for in each text, and sorted in by hand */
 
 /* llama.cpp's numbers for tokenizer.ggml.token_type. */
 enum token_type {
@@ -243,11 +244,14 @@ static bool is_open(const struct ulm_tokenizer *t, int32_t id)
     return token->type == TOKEN_USER && !framed && id != t->bos && id != t->eos;
 }
 
-static int load_parsed(struct ulm_tokenizer *t)
+static int load_parsed(struct ulm_tokenizer *t, char *reterr, size_t reterr_size)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->n; i++)
         n += t->tokens[i].type != TOKEN_NORMAL && t->tokens[i].len > 0;
+    snprintf(reterr, reterr_size, "%zu special tokens are too many", n);
+    if (n > SPECIAL_MAX)
+        return -EBADMSG;
     t->parsed = malloc((n ? n : 1) * sizeof *t->parsed);
     if (!t->parsed)
         return -ENOMEM;
@@ -316,7 +320,7 @@ static int load(struct ulm_tokenizer *t, const struct ulm_gguf *gguf, char *rete
     ulm_gguf_get_bool(gguf, "tokenizer.ggml.add_bos_token", &add_bos);
     t->bos = add_bos ? id_of(t, gguf, "tokenizer.ggml.bos_token_id") : -1;
     r = load_merges(t, gguf, reterr, reterr_size);
-    return r < 0 ? r : load_parsed(t);
+    return r < 0 ? r : load_parsed(t, reterr, reterr_size);
 }
 
 int ulm_tokenizer_new(const struct ulm_gguf *gguf, struct ulm_tokenizer **ret_tokenizer,

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/gguf.h"
+#include "engine/gguf_file.h"
 #include "engine/half.h"
+#include "engine/tokenizer.h"
 #include "tests/unit/unit.h"
 #include "util/buf.h"
+#include "util/text.h"
 
 /* A file is put together piece by piece, so that each case can spoil one of them. */
 static void add(struct ulm_buf *buf, const void *data, size_t n)
@@ -299,6 +301,63 @@ START_TEST(test_bad_tensors)
 }
 END_TEST
 
+static void add_key(struct ulm_buf *buf, const char *key, uint32_t type)
+{
+    add_text(buf, key);
+    add_u32(buf, type);
+}
+
+static void add_array(struct ulm_buf *buf, const char *key, uint32_t type, uint64_t n)
+{
+    add_key(buf, key, ULM_GGUF_ARRAY);
+    add_u32(buf, type);
+    add_u64(buf, n);
+}
+
+/* A vocabulary of every byte and `specials` tokens behind them, each longer than the last. */
+static int load_vocabulary(uint64_t specials, char err[static 200])
+{
+    ULM_CLEANUP_BUF struct ulm_buf buf = ULM_BUF_INIT(32 << 20);
+    begin(&buf, 0, 5);
+    add_key(&buf, "tokenizer.ggml.model", ULM_GGUF_STRING);
+    add_text(&buf, "gpt2");
+    add_key(&buf, "tokenizer.ggml.pre", ULM_GGUF_STRING);
+    add_text(&buf, "gpt-2");
+    add_array(&buf, "tokenizer.ggml.merges", ULM_GGUF_STRING, 0);
+    add_array(&buf, "tokenizer.ggml.tokens", ULM_GGUF_STRING, 256 + specials);
+    for (uint32_t b = 0, other = 0x100; b < 256; b++) {
+        bool itself = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b != 0xAD);
+        char text[5] = "";
+        text[ulm_utf8_encode(itself ? b : other++, text)] = '\0';
+        add_text(&buf, text);
+    }
+    char name[1025] = "";
+    for (uint64_t i = 0; i < specials; i++) {
+        memset(name, 'x', 1 + i * 1000 / (specials + 1));
+        add_text(&buf, name);
+    }
+    add_array(&buf, "tokenizer.ggml.token_type", ULM_GGUF_I32, 256 + specials);
+    for (uint64_t i = 0; i < 256 + specials; i++)
+        add_u32(&buf, i < 256 ? 1 : 3);
+
+    struct ulm_gguf *gguf;
+    struct ulm_tokenizer *tokenizer = NULL;
+    ck_assert_msg(open_bytes(buf.data, buf.len, &gguf, err) == 0, "%s", err);
+    int r = ulm_tokenizer_new(gguf, &tokenizer, err, 200);
+    ulm_gguf_free(gguf);
+    ulm_tokenizer_free(tokenizer);
+    return r;
+}
+
+START_TEST(test_special_tokens_are_bounded)
+{
+    char err[200];
+    ck_assert_msg(load_vocabulary(4096, err) == 0, "%s", err);
+    ck_assert_int_eq(load_vocabulary(4097, err), -EBADMSG);
+    ck_assert_str_eq(err, "4097 special tokens are too many");
+}
+END_TEST
+
 START_TEST(test_not_a_file)
 {
     struct ulm_gguf *gguf = NULL;
@@ -334,4 +393,5 @@ START_TEST(test_half)
 END_TEST
 
 UNIT_MAIN("gguf", test_good, test_every_truncation, test_every_byte_spoilt, test_bad_headers,
-          test_bad_tensors, test_not_a_file, test_half)
+          test_bad_tensors, test_not_a_file, test_half,
+          test_special_tokens_are_bounded)
