@@ -100,7 +100,7 @@ int ulm_decoder_finish(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
                                 &outcome.reused_tokens);
     if (r != 0)
         return r;
-    if (!isfinite(ulm_log_sum(d->logits, d->vocabulary)))
+    if (!isfinite(ulm_model_log_sum(d->model, d->logits, d->ranks)))
         return -EDOM;
     begin(&line, opener);
     size_t said = line.len;

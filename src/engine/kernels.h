@@ -96,6 +96,9 @@ struct ulm_kernels {
     /* out = sum over positions p of softmax(scale * q.key[p])[p] * value[p] */
     void (*attend_f16)(const struct ulm_attention *a);
     void (*attend_f32)(const struct ulm_attention *a);
+    /* ln of the sum of exp(x) over n > 0 logits; NaN where one is. *ret_top: the place of the
+     * largest, of equals the first. */
+    float (*log_sum)(const float *x, size_t n, size_t *ret_top);
 };
 
 /* "auto" or a name; the environment's ULM_KERNELS goes first. -EINVAL: no such name,

@@ -27,10 +27,10 @@
 #define WIDE (ULM_GROUP / ULM_LANES)      /* vectors of a group of rows */
 #define ALWAYS static inline __attribute__((always_inline))
 
-/* e^x for x <= 88, 0 far below; the polynomial's relative error is under 2e-7. */
+/* e^x for x <= 88, nearly 0 far below; the polynomial's relative error is under 2e-7. */
 ALWAYS vec vec_exp(vec x)
 {
-    x = vec_max(x, vec_all(-87.0f));
+    x = vec_max(vec_all(-87.0f), x); /* in this order a NaN stays one, on x86, too */
     vec n = vec_round(vec_mul(x, vec_all(1.44269504f)));
     vec r = vec_fma(n, vec_all(-0.693359375f), x); /* ln 2 in two parts: the first is exact */
     r = vec_fma(n, vec_all(2.12194440e-4f), r);
@@ -330,6 +330,54 @@ static void attend_f16(const struct ulm_attention *a)
 static void attend_f32(const struct ulm_attention *a)
 {
     attend(a, false);
+}
+
+#define STRETCH 256u /* logits whose exponentials are added up as floats */
+
+/* The largest of n floats; of a NaN anything may become. */
+ALWAYS float largest_of(const float *x, size_t n)
+{
+    float top = x[0];
+    size_t i = 0;
+    if (n >= 2 * ULM_LANES) {
+        vec a = vec_load(x), b = vec_load(x + ULM_LANES);
+        for (i = 2 * ULM_LANES; i + 2 * ULM_LANES <= n; i += 2 * ULM_LANES) {
+            a = vec_max(a, vec_load(x + i));
+            b = vec_max(b, vec_load(x + i + ULM_LANES));
+        }
+        top = vec_largest(vec_max(a, b));
+    }
+    for (; i < n; i++)
+        top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+/* Short sums are added up in doubles, so that a large vocabulary loses nothing. */
+static float log_sum(const float *x, size_t n, size_t *ret_top)
+{
+    float top = -INFINITY;
+    size_t place = 0;
+    double sum = 0;
+    for (size_t from = 0; from < n; from += STRETCH) {
+        float most = largest_of(x + from, n - from < STRETCH ? n - from : STRETCH);
+        place = most > top ? from : place;
+        top = most > top ? most : top;
+    }
+    for (size_t from = 0; from < n; from += STRETCH) {
+        size_t end = n - from < STRETCH ? n : from + STRETCH, i = from;
+        vec a = vec_all(0), b = vec_all(0), minus = vec_all(-top);
+        for (; i + 2 * ULM_LANES <= end; i += 2 * ULM_LANES) {
+            a = vec_add(a, vec_exp(vec_add(vec_load(x + i), minus)));
+            b = vec_add(b, vec_exp(vec_add(vec_load(x + i + ULM_LANES), minus)));
+        }
+        sum += (double)vec_sum(vec_add(a, b));
+        for (; i < end; i++)
+            sum += (double)expf(x[i] - top);
+    }
+    while (place + 1 < n && x[place] < top)
+        place++;
+    *ret_top = place;
+    return top + (float)log(sum);
 }
 
 #endif

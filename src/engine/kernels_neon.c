@@ -293,4 +293,5 @@ const struct ulm_kernels ulm_kernels_neon = {
     .store_f16 = store_f16,
     .attend_f16 = attend_f16,
     .attend_f32 = attend_f32,
+    .log_sum = log_sum,
 };

@@ -191,6 +191,18 @@ static void attend_f32(const struct ulm_attention *a)
     attend(a, 0);
 }
 
+static float log_sum(const float *x, size_t n, size_t *ret_top)
+{
+    size_t top = 0;
+    double sum = 0;
+    for (size_t i = 1; i < n; i++)
+        top = x[i] > x[top] ? i : top;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)expf(x[i] - x[top]);
+    *ret_top = top;
+    return x[top] + (float)log(sum);
+}
+
 const struct ulm_kernels ulm_kernels_scalar = {
     .name = "scalar",
     .q8 = matmul_blocks,
@@ -205,4 +217,5 @@ const struct ulm_kernels ulm_kernels_scalar = {
     .store_f16 = store_f16,
     .attend_f16 = attend_f16,
     .attend_f32 = attend_f32,
+    .log_sum = log_sum,
 };

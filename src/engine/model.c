@@ -320,3 +320,11 @@ const char *ulm_model_kernels(const struct ulm_model *model)
 {
     return model->shown;
 }
+
+float ulm_model_log_sum(const struct ulm_model *model, const float *logits, int32_t *ret_top)
+{
+    size_t top;
+    float sum = model->kernels->log_sum(logits, model->shape.vocabulary, &top);
+    *ret_top = (int32_t)top;
+    return sum;
+}

@@ -37,6 +37,9 @@ int ulm_model_new(const struct ulm_gguf *gguf, const char *kernels, struct ulm_m
 struct ulm_model *ulm_model_free(struct ulm_model *model);
 const struct ulm_shape *ulm_model_shape(const struct ulm_model *model);
 const char *ulm_model_kernels(const struct ulm_model *model);
+/* ln of the sum of exp(logits) over the vocabulary: a token's log-probability is its logit less
+ * this. NaN where a logit is. *ret_top: the likeliest token, of equals the lowest id. */
+float ulm_model_log_sum(const struct ulm_model *model, const float *logits, int32_t *ret_top);
 
 /* The KV cache of one sequence of up to `context` tokens. -ENOMEM. */
 int ulm_kv_new(const struct ulm_model *model, unsigned context, struct ulm_kv **ret_kv);

@@ -50,12 +50,13 @@ size_t ulm_opener_choices(struct ulm_decoder *d, const struct ulm_line *line,
                           const struct ulm_opener_options *options, const float *logits,
                           struct ulm_choice *choices, size_t wanted, bool *ret_changed)
 {
-    const size_t looks[] = {LOOK_FIRST, LOOK_NEXT, d->vocabulary};
-    float sum = ulm_log_sum(logits, d->vocabulary);
+    /* Of one choice the likeliest token alone nearly always decides. */
+    const size_t looks[] = {1, LOOK_FIRST, LOOK_NEXT, d->vocabulary};
+    float sum = ulm_model_log_sum(d->model, logits, d->ranks);
     size_t found = 0, seen = 0;
     *ret_changed = false;
-    for (size_t k = 0; k < 3 && !found; k++) {
-        size_t n = ulm_rank(logits, d->vocabulary, d->ranks, looks[k]);
+    for (size_t k = wanted > 1; k < sizeof looks / sizeof *looks && !found; k++) {
+        size_t n = k == 0 ? 1 : ulm_rank(logits, d->vocabulary, d->ranks, looks[k]);
         for (size_t i = seen; i < n && found < wanted; i++) {
             int32_t id = d->ranks[i];
             bool end;
@@ -182,7 +183,7 @@ int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
     r = ulm_decoder_prefill(d, ticket, ids, (unsigned)n, watch, &slot, &outcome.reused_tokens);
     if (r != 0)
         return r;
-    if (!isfinite(ulm_log_sum(d->logits, d->vocabulary)))
+    if (!isfinite(ulm_model_log_sum(d->model, d->logits, d->ranks)))
         return -EDOM;
     if (watch->ready)
         watch->ready(watch->data);

@@ -5,79 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Four lanes that every CPU has: the same sum everywhere, whichever kernels run. */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
-
-static vec4 load4(const float *x)
-{
-    vec4 v;
-    memcpy(&v, x, sizeof v);
-    return v;
-}
-
-static vec4 larger4(vec4 a, vec4 b)
-{
-    ivec4 mask = a > b;
-    return (vec4)(((ivec4)a & mask) | ((ivec4)b & ~mask));
-}
-
-/* e^x for x <= 0, within 3e-7; as kernels_float.h has it. */
-static vec4 exp4(vec4 x)
-{
-    const vec4 magic = {12582912.0f, 12582912.0f, 12582912.0f, 12582912.0f}; /* 1.5 * 2^23 */
-    const vec4 least = {-87.0f, -87.0f, -87.0f, -87.0f};
-    ivec4 below = x < least; /* not for a NaN, which has to come out again */
-    x = (vec4)(((ivec4)least & below) | ((ivec4)x & ~below));
-    vec4 n = x * 1.44269504f + magic - magic; /* to the nearest whole number */
-    vec4 r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec4 p = (((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r +
-                4.1665795894e-2f) *
-                   r +
-               1.6666665459e-1f) *
-                  r +
-              5.0000001201e-1f) *
-                 r * r +
-             r + 1.0f;
-    ivec4 power = (__builtin_convertvector(n, ivec4) + 127) << 23;
-    return p * (vec4)power;
-}
-
-float ulm_log_sum(const float *logits, size_t n)
-{
-    size_t whole = n / 4 * 4;
-    float top = logits[0];
-    if (whole > 0) {
-        vec4 most = load4(logits);
-        for (size_t i = 4; i < whole; i += 4)
-            most = larger4(load4(logits + i), most);
-        for (size_t k = 0; k < 4; k++)
-            top = most[k] > top ? most[k] : top;
-    }
-    for (size_t i = whole; i < n; i++)
-        top = logits[i] > top ? logits[i] : top;
-    /* Short sums are added up in doubles, so that a large vocabulary loses nothing. */
-    double sum = 0;
-    for (size_t i = 0; i < whole;) {
-        vec4 part = {0};
-        for (size_t end = whole - i < 256 ? whole : i + 256; i < end; i += 4)
-            part += exp4(load4(logits + i) - top);
-        sum += (double)part[0] + (double)part[1] + (double)part[2] + (double)part[3];
-    }
-    for (size_t i = whole; i < n; i++)
-        sum += (double)expf(logits[i] - top);
-    return top + (float)log(sum);
-}
-
-int32_t ulm_argmax(const float *logits, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best])
-            best = i;
-    }
-    return (int32_t)best;
-}
 
 /* a stands behind b in the ranking. */
 static bool worse(const float *logits, int32_t a, int32_t b)
@@ -103,6 +32,20 @@ static void sift(const float *logits, int32_t *heap, size_t n, size_t i)
     heap[i] = item;
 }
 
+#define FEW 16u
+
+/* Most logits are small: they are passed by in vectors. */
+static bool none_above(const float *logits, float bar)
+{
+    ivec4 above = {0};
+    for (size_t i = 0; i < FEW; i += 4) {
+        vec4 four;
+        memcpy(&four, logits + i, sizeof four);
+        above |= four > (vec4){bar, bar, bar, bar};
+    }
+    return (above[0] | above[1] | above[2] | above[3]) == 0;
+}
+
 size_t ulm_rank(const float *logits, size_t n, int32_t *ids, size_t k)
 {
     if (k > n)
@@ -112,6 +55,8 @@ size_t ulm_rank(const float *logits, size_t n, int32_t *ids, size_t k)
     for (size_t i = k / 2; i-- > 0;)
         sift(logits, ids, k, i);
     for (size_t i = k; i < n; i++) {
+        while (n - i > FEW && none_above(logits + i, logits[ids[0]]))
+            i += FEW;
         if (worse(logits, ids[0], (int32_t)i)) {
             ids[0] = (int32_t)i;
             sift(logits, ids, k, 0);

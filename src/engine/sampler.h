@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* From logits to a token: normalising, ranking, drawing. */
+/* From logits to a token: ranking, drawing. */
 #ifndef ULM_ENGINE_SAMPLER_H
 #define ULM_ENGINE_SAMPLER_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-/* ln of the sum of exp(logits): a token's log-probability is its logit less this. */
-float ulm_log_sum(const float *logits, size_t n);
-
-/* The token with the highest logit; of equals the lowest id. */
-int32_t ulm_argmax(const float *logits, size_t n);
 
 /* The k most likely tokens by falling logit, of equals the lowest id first. ids is [k]; returns
  * how many there are (n where k is larger). */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "engine/model.h"
-#include "engine/sampler.h"
 #include "engine/tokenizer.h"
 #include "tools/ulm.h"
 
@@ -180,8 +179,9 @@ static int print_greedy(struct session *s, const char *text, long wanted, bool a
     if (as_ids)
         putchar('[');
     for (long i = 0; i < wanted; i++) {
-        int32_t id = ulm_argmax(s->logits, ulm_model_shape(s->model)->vocabulary);
+        int32_t id;
         size_t len;
+        (void)ulm_model_log_sum(s->model, s->logits, &id);
         const char *piece = ulm_tokenizer_piece(s->tokenizer, id, &len);
         if (as_ids)
             printf("%s%d", i ? "," : "", id);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/kernels.h"
 #include "engine/model.h"
 #include "engine/tokenizer.h"
 
@@ -70,6 +71,14 @@ const struct ulm_shape *ulm_model_shape(const struct ulm_model *model)
 const char *ulm_model_kernels(const struct ulm_model *model)
 {
     return "fake";
+}
+
+float ulm_model_log_sum(const struct ulm_model *model, const float *logits, int32_t *ret_top)
+{
+    size_t top;
+    float sum = ulm_kernels_scalar.log_sum(logits, model->shape.vocabulary, &top);
+    *ret_top = (int32_t)top;
+    return sum;
 }
 
 int ulm_kv_new(const struct ulm_model *model, unsigned context, struct ulm_kv **ret_kv)

@@ -329,6 +329,36 @@ START_TEST(test_attention_meets_its_twin)
 }
 END_TEST
 
+START_TEST(test_log_sum_meets_its_twin)
+{
+    enum { MOST = 1300 };
+    static const unsigned ns[] = {1, 2, 15, 16, 31, 32, 33, 63, 64, 65, 255, 256, 257, 300, 1299};
+    const struct ulm_kernels *kernels;
+    float *x = room(MOST * sizeof *x);
+    for (size_t k = 0; (kernels = ulm_kernels_at(k)) != NULL; k++)
+        for (size_t s = 0; s < sizeof ns / sizeof *ns; s++)
+            for (unsigned turn = 0; turn < 20; turn++) {
+                unsigned n = ns[s];
+                size_t got_top, want_top;
+                fill(x, n);
+                for (unsigned i = 0; i < n; i++)
+                    x[i] *= turn % 2 ? 200.0f : 3.0f;
+                if (turn > 10) /* the largest twice: the first counts */
+                    x[turn * 7 % n] = x[turn * 71 % n] = 250.0f;
+                if (turn == 15 && n > 1)
+                    x[0] = -INFINITY;
+                float got = kernels->log_sum(x, n, &got_top);
+                float want = ulm_kernels_scalar.log_sum(x, n, &want_top);
+                ck_assert_uint_eq(got_top, want_top);
+                ck_assert_float_le(fabsf(got - want), 2e-6f * (1 + fabsf(want)));
+                x[turn * 37 % n] = turn % 2 ? NAN : INFINITY;
+                ck_assert(isnan(kernels->log_sum(x, n, &got_top)));
+                ck_assert_uint_lt(got_top, n);
+            }
+    free(x);
+}
+END_TEST
+
 START_TEST(test_pick_knows_its_names)
 {
     const struct ulm_kernels *kernels = NULL;
@@ -350,4 +380,4 @@ END_TEST
 UNIT_MAIN("kernels", test_matmul_meets_its_twin, test_float_matrices_of_any_width,
           test_openblas_meets_the_twin,
           test_quantise_edges, test_norm_swiglu_and_rope_meet_their_twins,
-          test_attention_meets_its_twin, test_pick_knows_its_names)
+          test_attention_meets_its_twin, test_log_sum_meets_its_twin, test_pick_knows_its_names)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/decoder.h"
+#include "engine/sampler.h"
 #include "tests/unit/engine_fake.h"
 #include "tests/unit/unit.h"
 
@@ -365,6 +366,34 @@ START_TEST(test_finish)
 }
 END_TEST
 
+/* Against counting: so many are larger, or equal and before it. */
+START_TEST(test_rank)
+{
+    enum { MOST = 500 };
+    float logits[MOST];
+    int32_t ids[MOST];
+    uint32_t state = 7;
+    unsigned wrong = 0;
+    for (unsigned turn = 0; turn < 30; turn++) {
+        size_t n = 1 + turn * 16u % MOST, k = 1 + turn * turn;
+        for (size_t i = 0; i < n; i++) {
+            state = state * 1664525u + 1013904223u;
+            logits[i] = (float)(state >> (turn % 2 ? 28 : 9)); /* few values, or many */
+        }
+        size_t got = ulm_rank(logits, n, ids, k);
+        ck_assert_uint_eq(got, k < n ? k : n);
+        for (size_t at = 0; at < got; at++) {
+            size_t ahead = 0;
+            for (size_t i = 0; i < n; i++)
+                ahead += logits[i] > logits[ids[at]] ||
+                         (logits[i] == logits[ids[at]] && i < (size_t)ids[at]);
+            wrong += ahead != at;
+        }
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 START_TEST(test_broken_numbers)
 {
     struct ulm_outcome outcome;
@@ -377,4 +406,4 @@ END_TEST
 
 UNIT_MAIN("opener", test_words, test_length, test_guard, test_facts_and_history_count_as_said,
           test_form_without_guard, test_beam, test_search_on, test_sampling, test_lookup, test_reuse, test_stop,
-          test_long_prompt, test_finish, test_broken_numbers)
+          test_long_prompt, test_finish, test_rank, test_broken_numbers)
