@@ -78,6 +78,8 @@ struct ulm_result {
     unsigned guard_hits;   /* times the guard changed the choice */
     bool prompt_shortened; /* the oldest text was left out to fit the context */
     unsigned prompt_tokens, reused_tokens, generated_tokens;
+    int64_t engine_us;     /* OPENED, FINISHED: how long the worker computed, without waiting and
+                              without handing out results */
 };
 
 typedef void ulm_result_fn(void *data, const struct ulm_result *result);

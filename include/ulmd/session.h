@@ -102,6 +102,7 @@ enum ulm_latency_kind { /* what is measured of each request */
     ULM_LATENCY_CLOUD_FIRST_TEXT,
     ULM_LATENCY_TOTAL,
     ULM_LATENCY_GAP,
+    ULM_LATENCY_ENGINE, /* computing the opener; what is over in OPENER is waiting and hand-over */
     ULM_LATENCY_N,
 };
 

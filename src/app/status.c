@@ -67,6 +67,7 @@ const char *ulm_status_latency_name(int kind)
         [ULM_LATENCY_CLOUD_FIRST_TEXT] = "cloud_first_text",
         [ULM_LATENCY_TOTAL] = "total",
         [ULM_LATENCY_GAP] = "gap",
+        [ULM_LATENCY_ENGINE] = "engine",
     };
     return names[kind];
 }

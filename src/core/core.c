@@ -109,6 +109,7 @@ static struct ulm_session *session_new(struct ulm_core *core, struct ulm_sink *s
         .last_text_us = -1,
         .answer = ULM_BUF_INIT(ULM_ANSWER_MAX),
         .timing = {-1, -1, -1, -1, -1, -1, -1},
+        .engine_us = -1,
         .input_tokens = -1,
         .output_tokens = -1,
     };

@@ -80,6 +80,7 @@ struct ulm_session {
     enum ulm_verdict applied;
     struct ulm_pace pace;
     struct ulm_timing timing;
+    int64_t engine_us; /* the opener's computing; -1 = no opener came */
     int64_t input_tokens, output_tokens;
 };
 

@@ -181,6 +181,7 @@ static void on_opened(struct ulm_session *s, const struct ulm_result *result)
     s->engine_open = false;
     s->core->counters.guard_hits += result->guard_hits;
     s->core->counters.prompt_shortened += result->prompt_shortened;
+    s->engine_us = result->engine_us;
     if (s->opener.len == 0) {
         bool unsure = s->opener_options.hold && result->confidence < s->min_confidence;
         if (say_words(s, unsure ? neutral_opener(s) : result->text) < 0) {

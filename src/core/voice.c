@@ -145,6 +145,7 @@ static void count_done(struct ulm_session *s, enum ulm_reason reason)
     ulm_histogram_add(&latency[ULM_LATENCY_CLOUD_FIRST_TEXT], timing->cloud_first_text_us);
     ulm_histogram_add(&latency[ULM_LATENCY_TOTAL], timing->total_us);
     ulm_histogram_add(&latency[ULM_LATENCY_GAP], timing->gap_us);
+    ulm_histogram_add(&latency[ULM_LATENCY_ENGINE], s->engine_us);
 }
 
 static long long to_ms(int64_t us)

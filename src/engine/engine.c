@@ -4,6 +4,8 @@
  * worker sleeps on a condition variable, takes one job, runs it without the mutex, and queues its
  * results; the caller's thread fetches them after `wake`. A running job looks between tokens
  * whether it is still wanted; a draft also gives way to an opener and is taken up again later.
+ * The caller is told of an opener's first word and of the end at once, of what comes between within
+ * TELL_NS and a token: to wake it for each word of a small model costs more than the word is worth.
  * A draft with `ahead` goes on to write its opener, whose results are kept: an opener job that asks
  * for exactly that is answered by `submit` itself, and no thread need wake.
  */
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/cores.h"
 #include "engine/decoder.h"
@@ -26,6 +29,7 @@ struct queue {
 };
 
 #define AHEAD 4u /* drafts whose opener is kept */
+#define TELL_NS 2000000
 
 struct ulm_engine {
     struct ulm_decoder *decoder;
@@ -33,6 +37,12 @@ struct ulm_engine {
     void *wake_data;
     pthread_t thread;
     bool started;
+
+    /* Of the job that runs; the worker's alone. */
+    int64_t began_ns;
+    bool untold;        /* words are queued that the caller was not woken for */
+    int64_t told_ns;    /* when it was last woken; INT64_MIN = not yet */
+    int64_t handing_ns; /* time that went into queueing results and waking */
 
     pthread_mutex_t mutex; /* over all below */
     pthread_cond_t work;
@@ -95,10 +105,36 @@ static void note_state(struct ulm_engine *engine)
 
 /* --- running one job --- */
 
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool time_to_tell(const struct ulm_engine *engine, int64_t now)
+{
+    return engine->told_ns == INT64_MIN || now - engine->told_ns >= TELL_NS;
+}
+
+static void tell(struct ulm_engine *engine)
+{
+    if (engine->wake)
+        engine->wake(engine->wake_data);
+    engine->untold = false;
+    engine->told_ns = now_ns();
+}
+
+/* Asked between tokens. */
 static bool should_stop(void *data)
 {
     struct ulm_engine *engine = data;
     struct ulm_queued_job *job = engine->running;
+    int64_t now = engine->untold ? now_ns() : 0;
+    if (engine->untold && time_to_tell(engine, now)) {
+        tell(engine);
+        engine->handing_ns += engine->told_ns - now;
+    }
     return atomic_load(&job->cancelled) ||
            (job->job.kind == ULM_JOB_DRAFT && atomic_load(&engine->give_way));
 }
@@ -129,16 +165,23 @@ static void report(struct ulm_engine *engine, enum ulm_result_kind kind, const c
 {
     struct ulm_queued_job *job = engine->running;
     bool draft = job->job.kind == ULM_JOB_DRAFT;
+    int64_t start = now_ns();
     pthread_mutex_lock(&engine->mutex);
     struct ulm_queued_result *queued =
         atomic_load(&job->cancelled) ? NULL : ulm_queued_job_result(job, kind, text, len);
-    if (queued && numbers)
+    if (queued && numbers) {
         number(&queued->result, numbers);
+        queued->result.engine_us = (start - engine->began_ns - engine->handing_ns) / 1000;
+    }
     if (queued && !draft)
         publish(engine, queued);
     pthread_mutex_unlock(&engine->mutex);
-    if (queued && !draft && engine->wake)
-        engine->wake(engine->wake_data);
+    if (queued && !draft) {
+        engine->untold = true;
+        if (kind != ULM_RESULT_WORD || time_to_tell(engine, start))
+            tell(engine);
+    }
+    engine->handing_ns += now_ns() - start;
 }
 
 static void say_word(void *data, const char *text, size_t len)
@@ -166,6 +209,10 @@ static void run(struct ulm_engine *engine, struct ulm_queued_job *queued)
     struct ulm_outcome outcome = {0};
     enum ulm_result_kind kind = ULM_RESULT_OPENED;
     int r = 0;
+    engine->began_ns = now_ns();
+    engine->untold = false;
+    engine->told_ns = INT64_MIN;
+    engine->handing_ns = 0;
     switch (job->kind) {
     case ULM_JOB_DRAFT:
         r = ulm_decoder_draft(engine->decoder, job->ticket, &job->prompt, &watch);
@@ -410,9 +457,10 @@ int ulm_engine_submit(struct ulm_engine *engine, const struct ulm_job *job)
         append(job->kind == ULM_JOB_DRAFT ? &engine->drafts : &engine->urgent, queued);
         engine->waiting++;
         note_state(engine);
-        pthread_cond_signal(&engine->work);
     }
     pthread_mutex_unlock(&engine->mutex);
+    if (r == 0)
+        pthread_cond_signal(&engine->work); /* now that the worker can take the mutex */
     return r;
 }
 

@@ -46,6 +46,24 @@ static bool may_follow(const struct ulm_decoder *d, const struct ulm_line *line,
     return ulm_guard_allows(&d->guard, line, piece, len);
 }
 
+/* The likeliest of all tokens that may follow, where the likeliest few may not: a search that asks
+ * about a token only if it is likelier than what was found. Returns how many: 0 or 1. */
+static size_t best_of_all(struct ulm_decoder *d, const struct ulm_line *line,
+                          const struct ulm_opener_options *options, const float *logits, float sum,
+                          struct ulm_choice *ret)
+{
+    int32_t best = -1;
+    for (int32_t id = 0; (size_t)id < d->vocabulary; id++) {
+        bool end;
+        if ((best >= 0 && !(logits[id] > logits[best])) ||
+            !may_follow(d, line, options, id, &end))
+            continue;
+        best = id;
+        *ret = (struct ulm_choice){id, end, logits[id] - sum};
+    }
+    return best >= 0;
+}
+
 size_t ulm_opener_choices(struct ulm_decoder *d, const struct ulm_line *line,
                           const struct ulm_opener_options *options, const float *logits,
                           struct ulm_choice *choices, size_t wanted, bool *ret_changed)
@@ -56,6 +74,8 @@ size_t ulm_opener_choices(struct ulm_decoder *d, const struct ulm_line *line,
     size_t found = 0, seen = 0;
     *ret_changed = false;
     for (size_t k = wanted > 1; k < sizeof looks / sizeof *looks && !found; k++) {
+        if (looks[k] > LOOK_FIRST && wanted == 1)
+            return best_of_all(d, line, options, logits, sum, choices);
         size_t n = k == 0 ? 1 : ulm_rank(logits, d->vocabulary, d->ranks, looks[k]);
         for (size_t i = seen; i < n && found < wanted; i++) {
             int32_t id = d->ranks[i];

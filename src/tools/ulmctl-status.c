@@ -144,6 +144,7 @@ static const struct {
 } latencies[] = {
     {"first_word", "first word"},       {"opener", "opener"}, {"cloud_first_byte", "cloud byte"},
     {"cloud_first_text", "cloud text"}, {"gap", "gap"},       {"total", "total"},
+    {"engine", "engine"},
 };
 
 static int add_latency(struct ulm_pull latency, struct ulm_buf *out)
