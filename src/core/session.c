@@ -118,9 +118,10 @@ static int submit(struct ulm_session *s, enum ulm_job_kind kind, const char *ope
 
 void ulm_session_begin(struct ulm_session *s)
 {
+    int r = submit(s, ULM_JOB_OPENER, /* opener */ NULL);
     if (s->core->cloud)
         ulm_cloud_warm(s->core->cloud);
-    if (submit(s, ULM_JOB_OPENER, /* opener */ NULL) < 0)
+    if (r < 0)
         ask_cloud(s);
 }
 

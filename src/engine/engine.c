@@ -29,7 +29,7 @@ struct queue {
 };
 
 #define AHEAD 4u /* drafts whose opener is kept */
-#define TELL_NS 2000000
+#define TELL_NS 8000000 /* half the time that a display shows one picture */
 
 struct ulm_engine {
     struct ulm_decoder *decoder;

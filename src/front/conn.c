@@ -2,7 +2,9 @@
 /*
  * Core's events are only queued where they are emitted; the socket's prepare handle, which runs on
  * each turn of the loop before it sleeps, writes what was queued and closes whom it must. So no
- * write, no close and no free happens while core stands in the middle of a request.
+ * close and no free happens while core stands in the middle of a request. One event is written at
+ * once, with what is queued before it: the end of an opener, after which core asks the cloud, and
+ * the words should not wait for that. If this write fails, so does the next.
  *
  * Hang-up and end of input differ: after shutdown(SHUT_WR) by the peer its answers still go out,
  * while a peer that is gone must cost nothing more. poll(2) tells them apart (POLLHUP needs both
@@ -114,30 +116,6 @@ static void note_failed_add(struct ulm_conn *conn, int r)
     call_attention(conn);
 }
 
-static void on_emit(struct ulm_sink *sink, const char *id, const struct ulm_event *event)
-{
-    struct ulm_conn *conn = CONN_OF(sink, sink);
-
-    if (conn->state > ULM_CONN_ENDED || conn->overflow || conn->lost)
-        return;
-    int r = ulm_wire_add_event(&conn->out, id, event);
-    if (r == -ENOBUFS && conn->sent > 0) {
-        compact(conn);
-        r = ulm_wire_add_event(&conn->out, id, event);
-    }
-    note_failed_add(conn, r);
-}
-
-static void on_spent(struct ulm_sink *sink, int64_t tokens)
-{
-    ulm_peer_charge(CONN_OF(sink, sink)->peer, tokens);
-}
-
-static void add_fault(struct ulm_conn *conn, const struct ulm_fault *fault)
-{
-    note_failed_add(conn, ulm_wire_add_fault(&conn->out, fault));
-}
-
 /* Writes what the socket takes. false: the peer is gone. */
 static bool flush(struct ulm_conn *conn)
 {
@@ -155,6 +133,32 @@ static bool flush(struct ulm_conn *conn)
     if (conn->sent > 0)
         compact(conn);
     return true;
+}
+
+static void on_emit(struct ulm_sink *sink, const char *id, const struct ulm_event *event)
+{
+    struct ulm_conn *conn = CONN_OF(sink, sink);
+
+    if (conn->state > ULM_CONN_ENDED || conn->overflow || conn->lost)
+        return;
+    int r = ulm_wire_add_event(&conn->out, id, event);
+    if (r == -ENOBUFS && conn->sent > 0) {
+        compact(conn);
+        r = ulm_wire_add_event(&conn->out, id, event);
+    }
+    note_failed_add(conn, r);
+    if (r == 0 && event->type == ULM_EVENT_OPENED)
+        (void)flush(conn);
+}
+
+static void on_spent(struct ulm_sink *sink, int64_t tokens)
+{
+    ulm_peer_charge(CONN_OF(sink, sink)->peer, tokens);
+}
+
+static void add_fault(struct ulm_conn *conn, const struct ulm_fault *fault)
+{
+    note_failed_add(conn, ulm_wire_add_fault(&conn->out, fault));
 }
 
 /* A slow reader: the line that is half out goes out whole, what is behind it gives way to the
