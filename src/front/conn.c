@@ -35,6 +35,14 @@
  */
 #define LINES_A_TURN 32
 
+/* A connection may take a ten-thousandth of the time for its lines, and LIGHT_US at once. Those
+ * that ask for more share a part of each turn of the loop, one after the other: a thousand of them
+ * are slow, and nobody else is. */
+#define LIGHT_US        1000
+#define LIGHT_SHARE     10000
+#define SPENT_MAX_US    20000 /* a debt of some minutes */
+#define HEAVY_A_TURN_US 5000
+
 /* Connections refused at the door that may linger beside the clients; more are just closed. */
 #define REFUSED_MAX 64u
 
@@ -48,9 +56,16 @@ static size_t unsent(const struct ulm_conn *conn)
     return conn->out.len - conn->sent;
 }
 
+static void wait_no_more(struct ulm_conn *conn)
+{
+    conn->sock->n_waiting -= conn->waits;
+    conn->waits = false;
+}
+
 static void enter(struct ulm_conn *conn, enum ulm_conn_state state)
 {
     conn->state = state;
+    wait_no_more(conn);
 }
 
 static void call_attention(struct ulm_conn *conn)
@@ -253,6 +268,37 @@ static void handle(struct ulm_conn *conn, const struct ulm_request *request)
     }
 }
 
+/* May a line of it be taken now? One that may not gets its turn before those that had one. */
+static bool has_turn(struct ulm_conn *conn)
+{
+    struct ulm_socket *sock = conn->sock;
+    int64_t now_us = ulm_front_now_us(), paid_us = (now_us - conn->spent_at_us) / LIGHT_SHARE;
+    if (paid_us > 0) {
+        conn->spent_us = conn->spent_us > paid_us ? conn->spent_us - paid_us : 0;
+        conn->spent_at_us = now_us;
+    }
+    bool room = sock->heavy_us < HEAVY_A_TURN_US;
+    if (conn->spent_us < LIGHT_US || (room && (conn->waits || sock->n_waiting == 0))) {
+        wait_no_more(conn);
+        return true;
+    }
+    if (!room && !conn->waits) {
+        conn->waits = true;
+        sock->n_waiting++;
+    }
+    return false;
+}
+
+static void note_time(struct ulm_conn *conn, int64_t from_us)
+{
+    int64_t took_us = ulm_front_now_us() - from_us;
+    conn->spent_us += took_us;
+    if (conn->spent_us > SPENT_MAX_US)
+        conn->spent_us = SPENT_MAX_US;
+    if (conn->spent_us >= LIGHT_US)
+        conn->sock->heavy_us += took_us;
+}
+
 /* Takes the whole lines that are there, as long as the client reads its answers. What is held back
  * waits until the output was written; what is one turn's too many waits for the next. */
 static void take_lines(struct ulm_conn *conn)
@@ -261,17 +307,19 @@ static void take_lines(struct ulm_conn *conn)
     for (int n = 0; conn->state == ULM_CONN_OPEN && !conn->overflow && !conn->lost; n++) {
         if (unsent(conn) > OUTPUT_HIGH) {
             conn->held_back = true;
+            wait_no_more(conn);
             break;
         }
         if (conn->sent > OUTPUT_HIGH / 2)
             compact(conn); /* so that the cap bounds what is unsent, not what was sent */
-        if (n == LINES_A_TURN) {
+        if (n == LINES_A_TURN || !has_turn(conn)) {
             conn->yielded = true;
             ulm_socket_turn_again(conn->sock);
             break;
         }
         struct ulm_request request;
         struct ulm_fault fault;
+        int64_t from_us = ulm_front_now_us();
         int r = ulm_wire_next(&conn->wire, conn->input_ended, &request, &fault);
         if (r == ULM_WIRE_REQUEST) {
             handle(conn, &request);
@@ -288,6 +336,7 @@ static void take_lines(struct ulm_conn *conn)
                 enter(conn, ULM_CONN_ENDED);
             break;
         }
+        note_time(conn, from_us);
     }
     call_attention(conn);
 }
@@ -309,6 +358,8 @@ static bool hung_up(int fd)
 static void on_readable(struct ulm_conn *conn)
 {
     struct ulm_socket *sock = conn->sock;
+    if (conn->state == ULM_CONN_OPEN && !has_turn(conn))
+        return; /* it is still readable in the next turn */
     ssize_t n = recv(conn->fd, sock->scratch, sizeof sock->scratch, MSG_DONTWAIT);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)

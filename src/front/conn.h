@@ -41,9 +41,12 @@ struct ulm_conn {
     bool refused;
 
     struct ulm_wire wire;
-    bool input_ended; /* no more bytes will come */
-    bool held_back;   /* lines wait until the output has drained */
-    bool yielded;     /* lines wait for the next turn of the loop */
+    bool input_ended;    /* no more bytes will come */
+    bool held_back;      /* lines wait until the output has drained */
+    bool yielded;        /* lines wait for the next turn of the loop */
+    bool waits;          /* it had no turn while others had theirs: one of ulm_socket.n_waiting */
+    int64_t spent_us;    /* what its lines took lately, */
+    int64_t spent_at_us; /* as it was then */
 
     struct ulm_buf out;
     size_t sent;   /* of out */
@@ -68,6 +71,8 @@ struct ulm_socket {
     size_t n_clients; /* not CLOSED, not refused */
     size_t n_refused;
     struct ulm_conn *attention; /* what the next turn of the loop looks at */
+    size_t n_waiting;           /* connections that have no turn before these had theirs */
+    int64_t heavy_us;           /* what those that ask for much took of this turn of the loop */
 
     uv_prepare_t prepare;
     uv_idle_t again; /* runs while a connection has yielded */

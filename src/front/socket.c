@@ -230,6 +230,7 @@ void ulm_socket_turn_again(struct ulm_socket *sock)
 static void on_prepare(uv_prepare_t *handle)
 {
     struct ulm_socket *sock = handle->data;
+    sock->heavy_us = 0;
     while (sock->attention) {
         struct ulm_conn *conn = sock->attention;
         sock->attention = conn->next_attention;

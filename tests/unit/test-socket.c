@@ -107,8 +107,15 @@ static int answer_hello(void *data, struct ulm_buf *out)
     return ulm_buf_add_str(out, ",\"protocol\":1");
 }
 
+static unsigned answered;
+static uint64_t answer_takes_us;
+
 static int answer_status(void *data, bool prometheus, struct ulm_buf *out)
 {
+    uint64_t until = uv_hrtime() + answer_takes_us * 1000;
+    while (answer_takes_us && uv_hrtime() < until)
+        ;
+    answered++;
     return ulm_buf_add_fmt(out, ",\"prometheus\":%s", prometheus ? "true" : "false");
 }
 
@@ -474,6 +481,46 @@ static void on_stopped(void *data)
     stopped = true;
 }
 
+#define STATUS "{\"op\":\"status\"}\n"
+
+/* Connections that ask for much share a part of each turn, each in its turn; one that asks for
+ * little does not wait for them. */
+START_TEST(test_who_asks_much_waits)
+{
+    int fds[7]; /* the last one says little */
+    char byte;
+    start();
+    answered = 0;
+    answer_takes_us = 2000;
+    for (size_t i = 0; i < 7; i++)
+        fds[i] = connect_client();
+    for (size_t i = 0; i < 6 * 20; i++)
+        ck_assert_int_gt(send(fds[i % 6], STATUS, strlen(STATUS), MSG_NOSIGNAL), 0);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_uint_le(answered, 6 + 3);
+    ck_assert_int_gt(send(fds[6], STATUS, strlen(STATUS), MSG_NOSIGNAL), 0);
+    for (int i = 0; i < 3; i++)
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(recv(fds[6], &byte, 1, MSG_PEEK), 1);
+    for (unsigned turns = 0, before; answered < 6 * 20 + 1; turns++) {
+        before = answered;
+        ck_assert_uint_lt(turns, 1000);
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_le(answered - before, 3);
+    }
+    for (size_t i = 0; i < 7; i++) {
+        unsigned lines = 0;
+        for (const char *p = hear(fds[i]); (p = strchr(p, '\n')); p++)
+            lines++;
+        ck_assert_uint_eq(lines, i < 6 ? 20 : 1);
+        close(fds[i]);
+    }
+    answer_takes_us = 0;
+    turn();
+    end();
+}
+END_TEST
+
 START_TEST(test_stop)
 {
     start();
@@ -536,5 +583,5 @@ END_TEST
 
 UNIT_MAIN("socket", test_requests, test_end_of_input_lets_requests_finish, test_hang_up_cancels,
           test_broken_framing, test_too_many_clients, test_allow_lists, test_quotas,
-          test_slow_reader, test_requests_wait_for_their_reader, test_many_lines_at_once, test_stop,
-          test_listening)
+          test_slow_reader, test_requests_wait_for_their_reader, test_many_lines_at_once,
+          test_who_asks_much_waits, test_stop, test_listening)
