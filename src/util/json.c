@@ -236,18 +236,32 @@ int ulm_json_add_string(struct ulm_buf *buf, const char *text)
     return ulm_json_add_string_n(buf, text, strlen(text));
 }
 
+/* The character that is escaped at text[0], and its length; 0 = none is. Those of U+0080 to U+009F
+ * are control characters as well, which a terminal may act on. */
+static size_t escaped(const char *text, size_t len, unsigned *ret_code)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    *ret_code = s[0];
+    if (s[0] < 0x20 || s[0] == '"' || s[0] == '\\' || s[0] == 0x7F)
+        return 1;
+    *ret_code = len > 1 ? s[1] : 0;
+    return s[0] == 0xC2 && len > 1 && s[1] <= 0x9F ? 2 : 0;
+}
+
 int ulm_json_add_string_n(struct ulm_buf *buf, const char *text, size_t len)
 {
     size_t before = buf->len;
     int r = ulm_buf_add(buf, "\"", 1);
-    for (size_t i = 0, from = 0; r >= 0 && i <= len; i++) {
-        unsigned char c = i < len ? (unsigned char)text[i] : '"';
-        if (i < len && c >= 0x20 && c != '"' && c != '\\' && c != 0x7F)
+    for (size_t i = 0, from = 0; r >= 0 && from < len; i++) {
+        unsigned c = 0;
+        size_t n = i < len ? escaped(text + i, len - i, &c) : 0;
+        if (i < len && n == 0)
             continue;
         r = ulm_buf_add(buf, text + from, i - from);
-        from = i + 1;
+        from = i + n;
         if (r < 0 || i == len)
             break;
+        i = from - 1;
         if (c == '"' || c == '\\')
             r = ulm_buf_add_fmt(buf, "\\%c", c);
         else if (c == '\n')

@@ -57,15 +57,18 @@ class Ulmctl(harness.Case):
         self.assertEqual(ulmctl("/nonexistent/socket", "hello").returncode, 3)
 
     def test_control_characters_do_not_reach_a_terminal(self):
-        self.upstream.play("body-newlines")
-        out = subprocess.run(["script", "-qec", " ".join(harness.built(
-                                  harness.ULMCTL, "--socket", self.server.socket, "ask question")), "/dev/null"], check=True, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, timeout=harness.WAIT,
-                             env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}).stdout
-        text = out.decode("utf-8")
-        self.assertIn("red", text)
-        for bad in ("\x1b[31mred", "\x07", "\u202e"):
-            self.assertNotIn(bad, text)
+        self.upstream.play('answer "[[ok]] \\u001b[31mred\\u0007 and \\u009b31m\\u202ered"')
+        for options in ("", "--json "):
+            command = " ".join(harness.built(harness.ULMCTL, "--socket", self.server.socket,
+                                             f"ask {options}question"))
+            out = subprocess.run(["script", "-qec", command, "/dev/null"], check=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 timeout=harness.WAIT,
+                                 env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}).stdout
+            text = out.decode("utf-8")
+            self.assertIn("red", text)
+            for bad in ("\x1b[31mred", "\x07", "\x9b", *([] if options else ["\u202e"])):
+                self.assertNotIn(bad, text)
 
 
 @unittest.skipUnless(harness.shipped_model(), "no model is shipped yet")
