@@ -15,8 +15,9 @@
 #include "util/log.h"
 
 #define LAST_WORDS_MS   500
-#define MESSAGES_A_TURN 32u /* so that a flood of calls keeps nobody's answer waiting */
-#define NAME_IS_OURS    1u  /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
+#define MESSAGES_A_TURN 32u      /* so that a flood of calls keeps nobody's answer waiting, */
+#define TURN_NS         5000000u /* nor few that are large */
+#define NAME_IS_OURS    1u       /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
 
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
@@ -43,12 +44,13 @@ static void drop_bus(struct ulm_dbus *dbus)
 
 static int process(struct ulm_dbus *dbus)
 {
+    uint64_t until_ns = uv_hrtime() + TURN_NS;
     int r = 0;
-    for (unsigned n = 0; dbus->pending && n < MESSAGES_A_TURN;) {
+    for (unsigned n = 0; dbus->pending && n < MESSAGES_A_TURN && uv_hrtime() < until_ns;) {
         dbus->pending = false;
         do
             r = sd_bus_process(dbus->bus, NULL);
-        while (r > 0 && ++n < MESSAGES_A_TURN);
+        while (r > 0 && ++n < MESSAGES_A_TURN && uv_hrtime() < until_ns);
         if (r < 0)
             break;
         ulm_dbus_sweep(dbus);

@@ -7,6 +7,8 @@
 #include "front/dbus_parts.h"
 #include "util/buf.h"
 
+#define VALUES_MAX 1024u /* options of one call, and values in those that are not known */
+
 const char *ulm_dbus_error_name(enum ulm_error code)
 {
     switch (code) {
@@ -128,9 +130,32 @@ static int read_medium(sd_bus_message *m, const char *type, enum ulm_medium *ret
     return speech || strcmp(name, "display") == 0 ? 0 : -EINVAL;
 }
 
+/* Passes over what stands at the cursor, of which *left values may still be looked at: a message
+ * may be as large as the bus lets it be. 1, 0 at the end of its container, or an errno. */
+static int pass_over(sd_bus_message *m, unsigned *left)
+{
+    const char *contents;
+    char type;
+    int r = sd_bus_message_peek_type(m, &type, &contents);
+    if (r <= 0)
+        return r;
+    if ((*left)-- == 0)
+        return -E2BIG;
+    if (!contents) {
+        r = sd_bus_message_skip(m, (const char[]){type, '\0'});
+        return r < 0 ? r : 1;
+    }
+    r = sd_bus_message_enter_container(m, type, contents);
+    while (r > 0)
+        r = pass_over(m, left); /* no deeper than the bus allows: 64 */
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    return r < 0 ? r : 1;
+}
+
 /* The cursor stands inside the variant, whose type is given. Unknown names are passed over. */
 static int read_option(sd_bus_message *m, const char *name, const char *type,
-                       struct ulm_dbus_args *args)
+                       struct ulm_dbus_args *args, unsigned *left)
 {
     struct ulm_ask *ask = &args->ask;
     if (strcmp(name, "id") == 0)
@@ -152,15 +177,19 @@ static int read_option(sd_bus_message *m, const char *name, const char *type,
         return strcmp(type, "as") == 0 ? read_facts(m, args) : -EINVAL;
     if (strcmp(name, "history") == 0)
         return strcmp(type, "a(ss)") == 0 ? read_history(m, args) : -EINVAL;
-    return sd_bus_message_skip(m, type);
+    return pass_over(m, left);
 }
 
 int ulm_dbus_read_options(sd_bus_message *m, struct ulm_dbus_args *args, sd_bus_error *error)
 {
+    unsigned left = VALUES_MAX;
     int r = sd_bus_message_enter_container(m, 'a', "{sv}");
     while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
         const char *name, *type;
         char kind;
+        if (left-- == 0)
+            return sd_bus_error_set(error, ulm_dbus_error_name(ULM_ERROR_TOO_LONG),
+                                    "there are too many options");
         r = sd_bus_message_read(m, "s", &name);
         if (r >= 0)
             r = sd_bus_message_peek_type(m, &kind, &type);
@@ -168,14 +197,14 @@ int ulm_dbus_read_options(sd_bus_message *m, struct ulm_dbus_args *args, sd_bus_
             r = sd_bus_message_enter_container(m, 'v', type);
         if (r < 0)
             break;
-        r = read_option(m, name, type, args);
+        r = read_option(m, name, type, args, &left);
         if (r < 0)
             return sd_bus_error_setf(
                 error,
                 ulm_dbus_error_name(r == -E2BIG ? ULM_ERROR_TOO_LONG : ULM_ERROR_BAD_REQUEST),
                 r == -E2BIG ? "the option `%s` has too many entries"
                             : "the option `%s` is not of its type or range",
-                name);
+                strlen(name) <= 64 ? name : "...");
         r = sd_bus_message_exit_container(m);
         if (r >= 0)
             r = sd_bus_message_exit_container(m);

@@ -168,6 +168,20 @@ class Answers(bus.ServedCase):
             self.assertEqual(caller.finish(caller.answers[ident]).text, OK)
         self.assertEqual(sorted(caller.answers), sorted(taken))
 
+    def test_options_that_nobody_can_read(self):
+        """A message may be as large as the bus lets it be: what is too much is not looked at."""
+        caller = self.caller(self.system)
+        few = {"new": Variant("as", ["x"] * 100), "newer": Variant("a{sv}", {"a": Variant("y", 1)})}
+        self.assertEqual(caller.ask("q", **few).text, OK)
+        for options in ({f"o{i}": Variant("y", 1) for i in range(2000)},
+                        {"new": Variant("as", ["x"] * 2000)},
+                        {"new": Variant("a(ss)", [["x", "y"]] * 1000)},
+                        {"x" * 100000: Variant("as", ["x"] * 2000)}):
+            with self.assertRaises(bus.Refused) as refused:
+                caller.start("q", **options)
+            self.assertEqual(refused.exception.args[0], "org.ulmd.Error.TooLong")
+            self.assertLess(len(refused.exception.args[1]), 100)
+
     def test_a_flood_of_calls_keeps_nobody_waiting(self):
         """Callers who shout faster than they can be served take the others' turn from nobody."""
         for _ in range(3):
