@@ -19,6 +19,7 @@ WAITING = {"stall-headers", "stall-open", "stall-tag", "stall-half-tag", "stall-
 SHORT = {name: int(ms * SLOW) for name, ms in {
     "first_byte_ms": 3000, "first_text_ms": 4000, "thinking_ms": 500, "stalled_ms": 600,
     "idle_ms": 3000, "total_ms": 30000}.items()}
+# thinking_ms does not grow with SLOW: the stand-in of think-long thinks for one second on any machine.
 AMPLE = {"thinking_ms": 500, "first_byte_ms": 60000, "first_text_ms": 60000,
          "idle_ms": 60000, "total_ms": 120000}
 WRAPPED = bool(harness.WRAP) or SLOW > 1
