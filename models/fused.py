@@ -34,9 +34,12 @@ def size(*values):
 class Fused:
     """Adds the gradients of a batch to the .grad of the model's parameters."""
 
-    def __init__(self, net, lib):
+    def __init__(self, net, lib, dropout=0.0):
         self.net, self.lib, self.c = net, lib, net.c
         self.low = None
+        self.pool = None
+        if dropout:  # one run of random zeros and scales, read from a random place each time: drawing anew costs a tenth of a step
+            self.pool = ((torch.rand(1 << 23) >= dropout).float() / (1 - dropout)).bfloat16()
         from model import rope_table
 
         self.rope = [t.contiguous() for t in rope_table(4 * self.c.context, self.c.hidden // self.c.heads, self.c.theta)]
@@ -73,6 +76,14 @@ class Fused:
         if r:
             raise MemoryError
 
+    def drop(self, y):
+        """(y with some of its values dropped, what it was multiplied with)"""
+        if self.pool is None:
+            return y, None
+        at = int(torch.randint(len(self.pool) - y.numel(), ()))
+        mask = self.pool[at : at + y.numel()].view_as(y)
+        return y * mask, mask
+
     @torch.no_grad()
     def step(self, ids, weight):
         """(the losses, their weights) of ids[b, t + 1]; weight[b, t] belongs to predicting the token after."""
@@ -88,12 +99,14 @@ class Fused:
             a = torch.empty(n, c.hidden, dtype=torch.bfloat16)
             self.attention(qkv, a, None, b, t)
             x1 = x.clone()
-            h2, r2 = self.norm(x1, a @ wo.t(), layer.ffn_norm)
+            y, m1 = self.drop(a @ wo.t())
+            h2, r2 = self.norm(x1, y, layer.ffn_norm)
             gu = h2 @ wgu.t()
             act = torch.empty(n, c.ffn, dtype=torch.bfloat16)
             self.lib.swiglu(ptr(gu), ptr(act), *size(n, c.ffn))
-            kept.append((x, h1, r1, qkv, a, x1, h2, r2, gu, act))
-            x, add = x1, act @ wd.t()
+            add, m2 = self.drop(act @ wd.t())
+            kept.append((x, h1, r1, qkv, a, x1, h2, r2, gu, act, m1, m2))
+            x = x1
         x = x.clone()
         h, r = self.norm(x, add, net.norm)
         pick = weight.reshape(-1).nonzero()[:, 0]
@@ -108,7 +121,8 @@ class Fused:
         low = self.norm_back(dx, dh, x, r, net.norm)
         kv = c.kv_heads * (c.hidden // c.heads)
         for layer, (wqkv, wo, wgu, wd) in zip(reversed(net.layer), reversed(self.low)):
-            x, h1, r1, qkv, a, x1, h2, r2, gu, act = kept.pop()
+            x, h1, r1, qkv, a, x1, h2, r2, gu, act, m1, m2 = kept.pop()
+            low = low if m2 is None else low * m2
             layer.down.grad += low.t() @ act
             dact = low @ wd
             self.lib.swiglu_back(ptr(gu), ptr(dact), *size(n, c.ffn))
@@ -116,6 +130,7 @@ class Fused:
             layer.gate.grad += g[: c.ffn]
             layer.up.grad += g[c.ffn :]
             low = self.norm_back(dx, gu @ wgu, x1, r2, layer.ffn_norm)
+            low = low if m1 is None else low * m1
             layer.o.grad += low.t() @ a
             self.attention(qkv, None, low @ wo, b, t)
             g = qkv.t() @ h1

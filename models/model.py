@@ -74,7 +74,7 @@ class Layer(nn.Module):
         p = score.masked_fill(ahead, float("-inf")).softmax(-1).to(q.dtype)
         return (p.view(b, c.kv_heads, -1, n) @ v).reshape(b, c.heads, t, self.d)
 
-    def forward(self, x, rope, dtype, past=None):
+    def forward(self, x, rope, dtype, past=None, dropout=0.0):
         c = self.c
         b, t, _ = x.shape
         h = rms_norm(x, self.attn_norm, c.eps).to(dtype)
@@ -88,11 +88,11 @@ class Layer(nn.Module):
                 k, v = torch.cat([past["k"], k], 2), torch.cat([past["v"], v], 2)
             past["k"], past["v"] = k, v
         a = self.attention(q, k, v, past).transpose(1, 2).reshape(b, t, -1)
-        x = x + F.linear(a, self.o.to(dtype))
+        x = x + F.dropout(F.linear(a, self.o.to(dtype)), dropout)
         h = rms_norm(x, self.ffn_norm, c.eps).to(dtype)
         g = F.linear(h, self.gate.to(dtype)).float()
         u = F.linear(h, self.up.to(dtype)).float()
-        return x + F.linear((F.silu(g) * u).to(dtype), self.down.to(dtype))
+        return x + F.dropout(F.linear((F.silu(g) * u).to(dtype), self.down.to(dtype)), dropout)
 
 
 class WeightedCrossEntropy(torch.autograd.Function):
@@ -133,7 +133,7 @@ class Model(nn.Module):
                 p.data.normal_(0, std, generator=gen)
         return self
 
-    def hidden_states(self, ids, dtype=torch.float32, past=None):
+    def hidden_states(self, ids, dtype=torch.float32, past=None, dropout=0.0):
         """Normed states [rows, length, hidden]; with `past` (a list of dicts) keys and values are kept there."""
         start = past[0]["k"].shape[2] if past and "k" in past[0] else 0
         if self.rope is None or self.rope[0].shape[0] < start + ids.shape[1] or self.rope[0].device != ids.device:
@@ -141,12 +141,12 @@ class Model(nn.Module):
         rope = tuple(r[start : start + ids.shape[1]] for r in self.rope)
         x = F.embedding(ids, self.embed).float()
         for i, layer in enumerate(self.layer):
-            x = layer(x, rope, dtype, None if past is None else past[i])
+            x = layer(x, rope, dtype, None if past is None else past[i], dropout)
         return rms_norm(x, self.norm, self.c.eps)
 
-    def loss(self, ids, weight, dtype):
+    def loss(self, ids, weight, dtype, dropout=0.0):
         """(weighted sum of next-token losses, the losses, their weights); weight[i, j] is for predicting ids[i, j + 1]."""
-        h = self.hidden_states(ids[:, :-1], dtype).reshape(-1, self.c.hidden)
+        h = self.hidden_states(ids[:, :-1], dtype, dropout=dropout).reshape(-1, self.c.hidden)
         pick = weight.reshape(-1).nonzero()[:, 0]
         w = weight.reshape(-1)[pick]
         logits = F.linear(h[pick].to(dtype), self.embed.to(dtype))

@@ -21,15 +21,15 @@ import lexicon
 import plain
 from bpe import IM_END, IM_START, Tokenizer
 
-# one part: passes over the written sets, rows of the others; `until` is the share of the run, `swap` that of written rows in
-# which a shared word is exchanged, `cap` how many derived openers may share their first four words
+# one part: passes over the written sets, rows of the others; `until` is the share of the run, `swap` how often a shared word of a
+# written row is exchanged (and then another), `cap` how many derived openers may share their first four words
 MIX = [
     {"file": "early.npz", "until": 0.25, "authored": 2, "distilled": 2, "own": 1, "template": 60000, "question": 80000, "prefix": 6000,
-     "copy": 70000, "prose": 40000, "swap": 0.25, "cap": 25},
-    {"file": "main.npz", "until": 0.6, "authored": 3, "distilled": 3, "own": 2, "template": 130000, "question": 50000, "prefix": 3000,
-     "copy": 60000, "prose": 3000, "swap": 0.25, "cap": 8},
-    {"file": "last.npz", "until": 1.0, "authored": 1, "distilled": 1, "own": 4, "template": 50000, "question": 60000, "prefix": 0,
-     "copy": 30000, "prose": 0, "swap": 0.3, "cap": 400, "plain": True},
+     "copy": 70000, "prose": 40000, "asked": 20000, "swap": 0.25, "cap": 25},
+    {"file": "main.npz", "until": 0.5, "authored": 3, "distilled": 3, "own": 2, "template": 130000, "question": 50000, "prefix": 3000,
+     "copy": 60000, "prose": 15000, "asked": 20000, "swap": 0.25, "cap": 8},
+    {"file": "last.npz", "until": 1.0, "authored": 2, "distilled": 2, "own": 2, "template": 110000, "question": 75000, "prefix": 0,
+     "copy": 60000, "prose": 30000, "asked": 40000, "swap": 0.35, "cap": 400, "plain": True},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -89,7 +89,7 @@ class Packer:
         if not good(r["user"], opener, " ".join([*facts, *(t for _, t in turns)])):
             return None
         user = r["user"]
-        if rng.random() < swap:
+        while rng.random() < swap:
             user, opener, others = self.swapper.swap(user, opener, [*facts, *(t for _, t in turns)])
             facts, turns = others[: len(facts)], [(role, t) for (role, _), t in zip(turns, others[len(facts) :])]
         user = augment.vary(user, rng) if noise else user
@@ -133,6 +133,12 @@ class Packer:
                 ids = self.tok.encode(s)[:63]
                 yield [0, *ids]
 
+    def asked(self, count):
+        """Requests alone, as plain text: how people ask is learned from many more of them than have a good opener."""
+        rows = corpus.derived(self.data, "question")
+        for r in self.rng.sample(rows, min(count, len(rows))):
+            yield [0, *self.tok.encode(r["user"])[:63]]
+
     def part(self, mix):
         rows = []
         last = mix.get("plain", False)
@@ -153,6 +159,7 @@ class Packer:
                 r["user"] = r["user"].lower()
             rows.append(self.from_row(r, r["openers"][0]))
         rows += self.prose(mix["prose"])
+        rows += self.asked(mix["asked"])
         return [r for r in rows if r]
 
 
@@ -177,7 +184,7 @@ def main():
     for mix in MIX:
         if args.part and mix["file"] != args.part + ".npz":
             continue
-        mix = {k: int(v * args.scale) if k in ("template", "question", "prefix", "copy", "prose") else v for k, v in mix.items()}
+        mix = {k: int(v * args.scale) if k in ("template", "question", "prefix", "copy", "prose", "asked") else v for k, v in mix.items()}
         rows = packer.part(mix)
         batches.save(os.path.join(args.out, mix["file"]), rows)
         plan.append({"file": mix["file"], "until": mix["until"], "rows": len(rows), "tokens": sum(map(len, rows))})

@@ -129,7 +129,8 @@ def worker(rank, net, opt, shared, sched, args, resume, library):
     if args.workers > 1 or library:
         for n, p in named:
             p.grad = grads[rank][n] if args.workers > 1 else torch.zeros_like(p.data)
-    quick = fused.Fused(net, library) if library else None
+    torch.manual_seed(1000 * args.seed + 10 * resume["step"] + rank)
+    quick = fused.Fused(net, library, args.dropout) if library else None
     start, before, step = time.time(), resume["seconds"], resume["step"]
     sched.state.update(resume["schedule"])
     tokens, seen, saved, logged = resume["tokens"], np.zeros(6), time.time(), time.time()
@@ -160,7 +161,7 @@ def worker(rank, net, opt, shared, sched, args, resume, library):
             if quick:
                 each, w = quick.step(ids, weight / total)
             else:
-                loss, each, w = net.loss(ids, weight / total, dtype)
+                loss, each, w = net.loss(ids, weight / total, dtype, args.dropout)
                 loss.backward()
             if rank == 0 and (args.device == "cpu" or step % 20 == 0):
                 w = w * total
@@ -228,7 +229,8 @@ def arguments():
     ap.add_argument("--decay", type=float, default=0.05, help="weight decay of the matrices")
     ap.add_argument("--warmup", type=int, default=80, help="steps")
     ap.add_argument("--cooldown", type=float, default=0.95, help="share of the time in which the rate falls")
-    ap.add_argument("--request-weight", type=float, default=0.15)
+    ap.add_argument("--dropout", type=float, default=0.1, help="share of the values dropped from what each sublayer adds")
+    ap.add_argument("--request-weight", type=float, default=0.3)
     ap.add_argument("--text-weight", type=float, default=0.3)
     ap.add_argument("--float32", action="store_true")
     ap.add_argument("--plain", action="store_true", help="on the CPU: torch alone, without fused.c")
