@@ -88,7 +88,8 @@ static void make_room(struct ulm_history *history)
             victim = link;
         }
     }
-    drop(history, victim);
+    if (*victim)
+        drop(history, victim);
 }
 
 void ulm_history_deinit(struct ulm_history *history)
