@@ -126,6 +126,8 @@ class Rows(harness.Case):
 
     def check_fault(self, row):
         reasons, begins, attempts = outcomes.fault(self.dialect, row)
+        if row == "late" and 4.5 * harness.SLOW > 30:
+            self.skipTest("NOT TESTED: with such deadlines 30 s are not late")
         for medium, answer in self.each(row):
             done = answer.done
             self.assertIn(done["reason"], reasons, (medium, done))
