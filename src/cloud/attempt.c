@@ -106,6 +106,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *data)
     size_t len = size * n;
 
     attempt->header_bytes += len;
+    if (len > 5 && memcmp(line, "HTTP/", 5) == 0)
+        attempt->codings = 0; /* the headers of an interim response, or of a lost one, were not these */
     attempt->codings += count_codings(line, len);
     if (attempt->header_bytes > HEADERS_MAX || attempt->codings > 1) {
         attempt->overflow = true;
