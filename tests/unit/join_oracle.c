@@ -262,7 +262,9 @@ static void append_joined(struct oracle *ret, const struct chars *opener, const 
 
 /* ---- the restart ---- */
 
-static size_t words_of(const struct chars *text, char words[32][64], size_t max)
+#define ORACLE_WORD 1024 /* longer than any word that it is given */
+
+static size_t words_of(const struct chars *text, char words[32][ORACLE_WORD], size_t max)
 {
     size_t n = 0;
     for (size_t i = 0; i < text->n && n < max;) {
@@ -274,7 +276,7 @@ static size_t words_of(const struct chars *text, char words[32][64], size_t max)
         for (; i < text->n && (wordy(text->code[i]) || fold(text->code[i]) == '\''); i++) {
             char bytes[4];
             size_t size = ulm_utf8_encode(fold(text->code[i]), bytes);
-            for (size_t j = 0; j < size && len < 63; j++)
+            for (size_t j = 0; j < size && len < ORACLE_WORD - 1; j++)
                 words[n][len++] = bytes[j];
         }
         words[n++][len] = '\0';
@@ -284,7 +286,7 @@ static size_t words_of(const struct chars *text, char words[32][64], size_t max)
 
 static bool restarts(const struct chars *opener, const char *body)
 {
-    static char said[32][64], heard[32][64];
+    static char said[32][ORACLE_WORD], heard[32][ORACLE_WORD];
     static struct chars text;
     decode(body, &text);
     size_t n = words_of(opener, said, 32);
