@@ -191,33 +191,48 @@ static void store_f16(const float *k, const float *v, unsigned head_dim, uint16_
 
 #define SPAN 256u /* positions whose scores are kept at once */
 
+/* So many sums at once that a processor's multiply-adds need not wait for one another: for scores,
+ * groups of 16 positions; for values, vectors of dimensions. */
+#define GROUPS (PARTS == 1 ? 2u : 1u)
+#define VALUES (ULM_LANES == 4 ? 4u : 2u)
+
+/* Scores of `groups` key groups from position `from + at` on, for every head. */
+ALWAYS void attend_groups(const struct ulm_attention *a, bool half, unsigned from, unsigned at,
+                          unsigned groups, unsigned heads, float scores[][SPAN])
+{
+    size_t first = (size_t)(from + at) * a->head_dim, group = (size_t)a->head_dim * 16;
+    vec sum[ULM_ATTEND_HEADS][GROUPS * PARTS];
+    for (unsigned h = 0; h < heads; h++)
+        for (unsigned p = 0; p < groups * PARTS; p++)
+            sum[h][p] = vec_all(0);
+    for (size_t d = 0; d < a->head_dim; d++) {
+        vec key[GROUPS * PARTS];
+        for (unsigned p = 0; p < groups * PARTS; p++) {
+            size_t cell = first + p / PARTS * group + d * 16 + p % PARTS * ULM_LANES;
+            key[p] = half ? vec_load_half((const uint16_t *)a->keys + cell)
+                          : vec_load((const float *)a->keys + cell);
+        }
+        for (unsigned h = 0; h < heads; h++) {
+            vec q = vec_all(a->q[h * (size_t)a->head_dim + d]);
+            for (unsigned p = 0; p < groups * PARTS; p++)
+                sum[h][p] = vec_fma(q, key[p], sum[h][p]);
+        }
+    }
+    for (unsigned h = 0; h < heads; h++)
+        for (unsigned p = 0; p < groups * PARTS; p++)
+            vec_store(&scores[h][at + p * ULM_LANES], vec_mul(sum[h][p], vec_all(a->scale)));
+}
+
 /* Scores of positions [from, from + n) for every head, then their softmax against the largest so
  * far. Lanes beyond n are -infinity, so their share is 0. */
 ALWAYS void attend_scores(const struct ulm_attention *a, bool half, unsigned from, unsigned n,
                           unsigned heads, float scores[][SPAN])
 {
-    for (unsigned g = 0; g < n; g += 16) {
-        size_t at = (size_t)(from + g) * a->head_dim;
-        vec sum[ULM_ATTEND_HEADS][PARTS];
-        for (unsigned h = 0; h < heads; h++)
-            for (unsigned p = 0; p < PARTS; p++)
-                sum[h][p] = vec_all(0);
-        for (size_t d = 0; d < a->head_dim; d++) {
-            vec key[PARTS];
-            for (unsigned p = 0; p < PARTS; p++)
-                key[p] = half ? vec_load_half((const uint16_t *)a->keys + at + d * 16 +
-                                              p * ULM_LANES)
-                              : vec_load((const float *)a->keys + at + d * 16 + p * ULM_LANES);
-            for (unsigned h = 0; h < heads; h++) {
-                vec q = vec_all(a->q[h * (size_t)a->head_dim + d]);
-                for (unsigned p = 0; p < PARTS; p++)
-                    sum[h][p] = vec_fma(q, key[p], sum[h][p]);
-            }
-        }
-        for (unsigned h = 0; h < heads; h++)
-            for (unsigned p = 0; p < PARTS; p++)
-                vec_store(&scores[h][g + p * ULM_LANES], vec_mul(sum[h][p], vec_all(a->scale)));
-    }
+    unsigned g = 0;
+    for (; g + 16 * (GROUPS - 1) < n; g += 16 * GROUPS)
+        attend_groups(a, half, from, g, GROUPS, heads, scores);
+    for (; g < n; g += 16)
+        attend_groups(a, half, from, g, 1, heads, scores);
     for (unsigned h = 0; h < heads; h++)
         for (unsigned p = n; p % 16 != 0; p++)
             scores[h][p] = -INFINITY;
@@ -235,38 +250,52 @@ ALWAYS float attend_shares(float *scores, unsigned n, float largest)
     return vec_sum(total);
 }
 
-/* out += share * value over n positions, for the `width` <= ULM_LANES dimensions at d. */
-ALWAYS void attend_values(const struct ulm_attention *a, bool half, unsigned from, unsigned n,
-                          unsigned heads, unsigned d, unsigned width, float scores[][SPAN])
+/* ULM_LANES values of a position from dimension d on, or the `width` that are left; the other lanes
+ * are zero. */
+ALWAYS vec attend_value(const struct ulm_attention *a, bool half, size_t at, unsigned width)
 {
-    vec sum[ULM_ATTEND_HEADS];
-    for (unsigned h = 0; h < heads; h++) {
-        const float *out = a->out + h * (size_t)a->head_dim + d;
-        sum[h] = width == ULM_LANES ? vec_load(out) : vec_load_some(out, width);
+    if (half && width < ULM_LANES) {
+        uint16_t some[ULM_LANES] = {0};
+        memcpy(some, (const uint16_t *)a->values + at, width * sizeof *some);
+        return vec_load_half(some);
     }
+    if (half)
+        return vec_load_half((const uint16_t *)a->values + at);
+    const float *value = (const float *)a->values + at;
+    return width < ULM_LANES ? vec_load_some(value, width) : vec_load(value);
+}
+
+/* out += share * value over n positions, for `vecs` vectors of dimensions at d; the only one may
+ * be of `width` < ULM_LANES. */
+ALWAYS void attend_values(const struct ulm_attention *a, bool half, unsigned from, unsigned n,
+                          unsigned heads, unsigned d, unsigned vecs, unsigned width,
+                          float scores[][SPAN])
+{
+    vec sum[ULM_ATTEND_HEADS][VALUES];
+    for (unsigned h = 0; h < heads; h++)
+        for (unsigned v = 0; v < vecs; v++) {
+            const float *out = a->out + h * (size_t)a->head_dim + d + v * ULM_LANES;
+            sum[h][v] = width == ULM_LANES ? vec_load(out) : vec_load_some(out, width);
+        }
     for (unsigned p = 0; p < n; p++) {
         size_t at = (size_t)(from + p) * a->head_dim + d;
-        vec value;
-        if (half && width == ULM_LANES) {
-            value = vec_load_half((const uint16_t *)a->values + at);
-        } else if (half) {
-            uint16_t some[ULM_LANES] = {0};
-            memcpy(some, (const uint16_t *)a->values + at, width * sizeof *some);
-            value = vec_load_half(some);
-        } else {
-            const float *v = (const float *)a->values + at;
-            value = width == ULM_LANES ? vec_load(v) : vec_load_some(v, width);
+        vec value[VALUES];
+        for (unsigned v = 0; v < vecs; v++)
+            value[v] = attend_value(a, half, at + v * ULM_LANES, width);
+        for (unsigned h = 0; h < heads; h++) {
+            vec share = vec_all(scores[h][p]);
+            for (unsigned v = 0; v < vecs; v++)
+                sum[h][v] = vec_fma(share, value[v], sum[h][v]);
         }
-        for (unsigned h = 0; h < heads; h++)
-            sum[h] = vec_fma(vec_all(scores[h][p]), value, sum[h]);
     }
-    for (unsigned h = 0; h < heads; h++) {
-        float *out = a->out + h * (size_t)a->head_dim + d;
-        if (width == ULM_LANES)
-            vec_store(out, sum[h]);
-        else
-            vec_store_some(out, sum[h], width);
-    }
+    for (unsigned h = 0; h < heads; h++)
+        for (unsigned v = 0; v < vecs; v++) {
+            float *out = a->out + h * (size_t)a->head_dim + d + v * ULM_LANES;
+            if (width == ULM_LANES)
+                vec_store(out, sum[h][v]);
+            else
+                vec_store_some(out, sum[h][v], width);
+        }
 }
 
 ALWAYS void attend_some(const struct ulm_attention *a, bool half, unsigned heads)
@@ -292,10 +321,12 @@ ALWAYS void attend_some(const struct ulm_attention *a, bool half, unsigned heads
                 a->out[h * (size_t)a->head_dim + d] *= keep;
         }
         unsigned d = 0;
+        for (; d + VALUES * ULM_LANES <= a->head_dim; d += VALUES * ULM_LANES)
+            attend_values(a, half, from, n, heads, d, VALUES, ULM_LANES, scores);
         for (; d + ULM_LANES <= a->head_dim; d += ULM_LANES)
-            attend_values(a, half, from, n, heads, d, ULM_LANES, scores);
+            attend_values(a, half, from, n, heads, d, 1, ULM_LANES, scores);
         if (d < a->head_dim)
-            attend_values(a, half, from, n, heads, d, a->head_dim - d, scores);
+            attend_values(a, half, from, n, heads, d, 1, a->head_dim - d, scores);
     }
     for (unsigned h = 0; h < heads; h++) {
         float inverse = 1.0f / total[h];
