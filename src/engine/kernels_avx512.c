@@ -67,8 +67,18 @@ struct ahead {
     unsigned lines;
 };
 
+/* 0, but not before `dot` is computed: an address that this is added to cannot be used earlier. */
+ALWAYS uint64_t wait_for(__m512i dot)
+{
+    uint64_t zero = (uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(dot));
+    __asm__("and $0, %0" : "+r"(zero));
+    return zero;
+}
+
 /* `rows` activations from row i on against group g. rows and q4 are constant where this is
- * inlined, so sums and dots are registers. */
+ * inlined, so sums and dots are registers. One row of Q8_0 is bound by memory, and the core reads
+ * it a fifth slower when it runs several blocks ahead of what has come: each block's loads wait
+ * for half of the block before. */
 ALWAYS void tile(const struct ulm_matrix *w, bool q4, unsigned g, const struct ulm_acts *a,
                  size_t i, unsigned rows, struct ahead ahead, float *out, size_t stride)
 {
@@ -83,6 +93,8 @@ ALWAYS void tile(const struct ulm_matrix *w, bool q4, unsigned g, const struct u
         sum[m][0] = sum[m][1] = vec_all(0);
     for (size_t b = 0; b < blocks; b++, block += q4 ? ULM_Q4_BLOCK : ULM_Q8_BLOCK) {
         __m512i dot[TILE][2];
+        uint64_t pace = 0;
+#pragma GCC unroll 17
         for (unsigned l = 0; l < ahead.lines; l++, ahead.at += 64)
             _mm_prefetch(ahead.at, _MM_HINT_T0);
         for (unsigned m = 0; m < rows; m++)
@@ -106,7 +118,12 @@ ALWAYS void tile(const struct ulm_matrix *w, bool q4, unsigned g, const struct u
                 dot[m][0] = _mm512_dpbusd_epi32(dot[m][0], low, x);
                 dot[m][1] = _mm512_dpbusd_epi32(dot[m][1], high, x);
             }
+            if (rows == 1 && !q4 && j == 3)
+                pace = wait_for(dot[0][1]);
         }
+        block += pace;
+        ahead.at += pace;
+        q += pace;
         __m512 low = vec_load_half((const uint16_t *)(const void *)block);
         __m512 high = vec_load_half((const uint16_t *)(const void *)block + 16);
         for (unsigned m = 0; m < rows; m++) {
@@ -132,6 +149,11 @@ ALWAYS void matmul_blocks(const struct ulm_matrix *w, bool q4, unsigned first, u
     size_t distance = tiles > 1 || w->group_bytes < AHEAD ? w->group_bytes : AHEAD;
     for (unsigned g = first; g < last; g++) {
         struct ahead ahead = {w->data + g * w->group_bytes + distance, share};
+        if (n == 1 && !q4) {
+            ahead.lines = ULM_Q8_BLOCK / 64; /* the compiler shall know how many */
+            tile(w, q4, g, a, 0, 1, ahead, out, stride);
+            continue;
+        }
         for (unsigned t = 0, i = 0, rows; t < tiles; t++, i += rows) {
             rows = (n - i + tiles - t - 1) / (tiles - t);
             switch (rows) {
