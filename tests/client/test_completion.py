@@ -57,23 +57,26 @@ class Completion(unittest.TestCase):
             os.execvpe("zsh", ["zsh", "-f"], {**os.environ, "TERM": "dumb", "COLUMNS": "80"})
         self.addCleanup(os.waitpid, pid, 0)
         self.addCleanup(os.close, self.shell)
-        self.type("PS1=; unsetopt zle_bracketed_paste 2>/dev/null\n"
+        # Only once it shows its prompt does the shell's editor have the keys; before, ^D is the terminal's.
+        self.type("PS1=at''hand; unsetopt zle_bracketed_paste 2>/dev/null\n"
                   f"fpath=({FOLDER} $fpath); autoload -U compinit; compinit -D -u\n"
                   "setopt no_always_last_prompt; LISTMAX=1000; echo rea''dy\n")
-        self.read_until("ready")
+        self.read_until("ready", prompt=True)
         for line, expected in ASKED:
             # ^D lists, ^U takes the line away
             self.type(line + "\x04")
             self.read_until(*expected.split())
             self.type("\x15\n:; echo ne''xt\n")
-            self.read_until("next")
+            self.read_until("next", prompt=True)
 
     def type(self, text):
         os.write(self.shell, text.encode())
 
-    def read_until(self, *words):
+    def read_until(self, *words, prompt=False):
+        """Reads until all words were shown and, with `prompt`, the prompt behind the last of them."""
         shown, until = "", time.monotonic() + WAIT
-        while not set(words) <= set(re.split(r"[\s/\x1b]+", shown)):
+        while not set(words) <= set(re.split(r"[\s/\x1b]+", shown)) or \
+                prompt and "athand" not in shown[shown.rindex(words[-1]):]:
             ready, _, _ = select.select([self.shell], [], [], max(0, until - time.monotonic()))
             self.assertTrue(ready, f"{words} are not in {shown!r}")
             shown += os.read(self.shell, 65536).decode("utf-8", "replace")
