@@ -194,10 +194,10 @@ static void attend_f32(const struct ulm_attention *a)
 static float log_sum(const float *x, size_t n, size_t *ret_top)
 {
     size_t top = 0;
-    double sum = 0;
     for (size_t i = 1; i < n; i++)
         top = x[i] > x[top] ? i : top;
-    for (size_t i = 0; i < n; i++)
+    double sum = (double)expf(x[0] - x[top]);
+    for (size_t i = 1; i < n; i++)
         sum += (double)expf(x[i] - x[top]);
     *ret_top = top;
     return x[top] + (float)log(sum);

@@ -386,7 +386,7 @@ START_TEST(test_rank)
             size_t ahead = 0;
             for (size_t i = 0; i < n; i++)
                 ahead += logits[i] > logits[ids[at]] ||
-                         (logits[i] == logits[ids[at]] && i < (size_t)ids[at]);
+                         (i < (size_t)ids[at] && logits[i] == logits[ids[at]]);
             wrong += ahead != at;
         }
     }
