@@ -10,7 +10,6 @@
 #include "util/log.h"
 
 #define BODY_MAX      (2u * 1024 * 1024)      /* prompt, history and question, all escaped */
-#define HEADERS_MAX   (128u * 1024)           /* of a response, all of them */
 #define ERROR_BODY_US (1000 * INT64_C(1000)) /* how long the rest of an error is waited for */
 #define BEHIND_MAX    (64u * 1024)            /* read behind the end of an answer */
 
@@ -109,7 +108,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *data)
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0)
         attempt->codings = 0; /* the headers of an interim response, or of a lost one, were not these */
     attempt->codings += count_codings(line, len);
-    if (attempt->header_bytes > HEADERS_MAX || attempt->codings > 1) {
+    if (attempt->header_bytes > ULM_RESPONSE_HEADERS_MAX || attempt->codings > 1) {
         attempt->overflow = true;
         return 0;
     }

@@ -37,6 +37,8 @@ struct ulm_failure {
     int64_t wait_us;   /* Retry-After; -1 = not told */
 };
 
+#define ULM_RESPONSE_HEADERS_MAX (128u * 1024) /* bytes of a response's headers, all of them */
+
 struct ulm_attempt {
     struct ulm_exchange exchange;
     struct ulm_cloud *cloud;
@@ -45,8 +47,8 @@ struct ulm_attempt {
     struct ulm_buf body;
     struct ulm_stream stream;
     size_t header_bytes;
-    unsigned codings; /* around the body */
-    size_t behind; /* bytes since the stream ended */
+    unsigned codings;          /* around the body */
+    size_t behind;             /* bytes since the stream ended */
     struct ulm_buf error_body; /* of a response that is no stream */
     enum ulm_cloud_mode mode;
     enum ulm_prompt_text prompt;

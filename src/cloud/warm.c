@@ -11,8 +11,7 @@
 #include "cloud/internal.h"
 #include "util/log.h"
 
-#define WARM_TIMEOUT_MS  10000L
-#define WARM_HEADERS_MAX (128u * 1024)
+#define WARM_TIMEOUT_MS 10000L
 
 struct ulm_warm {
     struct ulm_exchange exchange;
@@ -47,7 +46,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *data)
 {
     struct ulm_warm *warm = data;
     warm->header_bytes += size * n;
-    return warm->header_bytes <= WARM_HEADERS_MAX ? size * n : 0;
+    return warm->header_bytes <= ULM_RESPONSE_HEADERS_MAX ? size * n : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t n, void *data)

@@ -252,16 +252,16 @@ int ulm_json_add_string_n(struct ulm_buf *buf, const char *text, size_t len)
 {
     size_t before = buf->len;
     int r = ulm_buf_add(buf, "\"", 1);
-    for (size_t i = 0, from = 0; r >= 0 && from < len; i++) {
-        unsigned c = 0;
-        size_t n = i < len ? escaped(text + i, len - i, &c) : 0;
-        if (i < len && n == 0)
+    size_t from = 0; /* of what is not in buf yet */
+    for (size_t i = 0, n; r >= 0 && i < len; i += n ? n : 1) {
+        unsigned c;
+        n = escaped(text + i, len - i, &c);
+        if (n == 0)
             continue;
         r = ulm_buf_add(buf, text + from, i - from);
         from = i + n;
-        if (r < 0 || i == len)
+        if (r < 0)
             break;
-        i = from - 1;
         if (c == '"' || c == '\\')
             r = ulm_buf_add_fmt(buf, "\\%c", c);
         else if (c == '\n')
@@ -269,6 +269,8 @@ int ulm_json_add_string_n(struct ulm_buf *buf, const char *text, size_t len)
         else
             r = ulm_buf_add_fmt(buf, "\\u%04x", c);
     }
+    if (r >= 0 && from < len)
+        r = ulm_buf_add(buf, text + from, len - from);
     if (r >= 0)
         r = ulm_buf_add(buf, "\"", 1);
     if (r < 0 && buf->data)

@@ -16,7 +16,8 @@ struct ulm_buf;
 int ulm_json_check(char *text, size_t len, unsigned max_depth);
 
 /* Appends text as a JSON string with its quotes. text is valid UTF-8; control characters
- * (U+0080 to U+009F too), quote and backslash are escaped, the rest stays as it is. 0, -ENOBUFS, -ENOMEM. */
+ * (U+0080 to U+009F too), quote and backslash are escaped, the rest stays as it is. 0, -ENOBUFS,
+ * -ENOMEM. */
 int ulm_json_add_string(struct ulm_buf *buf, const char *text) __attribute__((warn_unused_result));
 int ulm_json_add_string_n(struct ulm_buf *buf, const char *text, size_t len)
     __attribute__((warn_unused_result));
