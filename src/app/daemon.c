@@ -3,12 +3,19 @@
  * An idle daemon makes no system call: the loop sleeps in the kernel until a client, the cloud, the
  * worker or a signal wakes it. Core's deadline is the one timer, and it runs while a request is
  * open. It is looked at before each sleep, since any callback of the turn may have moved it.
+ *
+ * Between an opener's first word and its end the loop does not sleep (AWAKE_US): the end is a few
+ * milliseconds off, and waking a core that sleeps costs more than what is left to do.
  */
 #include "app/daemon.h"
 
 #include <assert.h>
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +28,13 @@
 #include "front/dbus.h"
 #include "front/socket.h"
 #include "util/buf.h"
+#include "util/relax.h"
 #include "util/text.h"
 
 #define SYSTEM_SOCKET_DIR "/run/ulmd"
+/* At most this long an opener: on one core 10 mJ or less, where the radio's request takes a joule. */
+#define AWAKE_US 10000
+#define AWAKE_TURNS 500 /* of waiting, between two looks at the descriptors: some 10 us */
 
 /* A reload's old cloud and its configuration, kept until no transfer can use them. */
 struct retired {
@@ -52,6 +63,10 @@ struct ulm_daemon {
     uv_prepare_t arm;
     uv_signal_t sigterm, sigint, sighup;
     int64_t armed_us; /* what `deadline` waits for; INT64_MAX = it does not run */
+    uv_idle_t awake;
+    int64_t awake_us; /* since when an opener is between its first word and its end; 0 = none is */
+    bool may_stay_awake;
+    atomic_bool told; /* by the worker, since the loop last looked */
     bool loop_open, handles_open, stopping;
 
     uint64_t watched_progress; /* the engine's, at the last ping */
@@ -68,7 +83,29 @@ static int64_t now_us(void)
 static void on_worker(void *data) /* on the engine's thread */
 {
     struct ulm_daemon *d = data;
+    atomic_store_explicit(&d->told, true, memory_order_relaxed);
     (void)uv_async_send(&d->wake);
+}
+
+static void on_awake(uv_idle_t *idle)
+{
+    struct ulm_daemon *d = idle->data;
+    for (int i = 0; i < AWAKE_TURNS && !atomic_load_explicit(&d->told, memory_order_relaxed); i++)
+        ulm_relax();
+    atomic_store_explicit(&d->told, false, memory_order_relaxed);
+    if (now_us() - d->awake_us > AWAKE_US)
+        (void)uv_idle_stop(&d->awake);
+}
+
+static void stay_awake(struct ulm_daemon *d, bool yes)
+{
+    if (yes && !d->awake_us && d->may_stay_awake) {
+        d->awake_us = now_us();
+        (void)uv_idle_start(&d->awake, on_awake);
+    } else if (!yes) {
+        d->awake_us = 0;
+        (void)uv_idle_stop(&d->awake);
+    }
 }
 
 static void on_result(void *data, const struct ulm_result *result)
@@ -76,6 +113,7 @@ static void on_result(void *data, const struct ulm_result *result)
     struct ulm_daemon *d = data;
     if (result->kind == ULM_RESULT_FAILED)
         ulm_log(ULM_LOG_ERROR, "engine: %s", result->text);
+    stay_awake(d, result->kind == ULM_RESULT_WORD);
     ulm_core_engine_result(d->core, result, now_us());
 }
 
@@ -346,8 +384,9 @@ static int open_handles(struct ulm_daemon *d)
     int r = uv_async_init(&d->loop, &d->wake, on_wake);
     if (r < 0)
         return r;
-    d->wake.data = d->arm.data = d;
+    d->wake.data = d->arm.data = d->awake.data = d;
     (void)uv_prepare_init(&d->loop, &d->arm);
+    (void)uv_idle_init(&d->loop, &d->awake);
     for (size_t i = 0; i < 3; i++) {
         signals[i]->data = timers[i]->data = d;
         (void)uv_timer_init(&d->loop, timers[i]);
@@ -369,7 +408,7 @@ static void close_handles(struct ulm_daemon *d)
     uv_handle_t *const handles[] = {
         (uv_handle_t *)&d->wake,   (uv_handle_t *)&d->arm,      (uv_handle_t *)&d->deadline,
         (uv_handle_t *)&d->retire, (uv_handle_t *)&d->watchdog, (uv_handle_t *)&d->sigterm,
-        (uv_handle_t *)&d->sigint, (uv_handle_t *)&d->sighup,
+        (uv_handle_t *)&d->sigint, (uv_handle_t *)&d->sighup,   (uv_handle_t *)&d->awake,
     };
     for (size_t i = 0; d->handles_open && i < sizeof handles / sizeof *handles; i++)
         uv_close(handles[i], NULL);
@@ -469,6 +508,8 @@ static int construct(struct ulm_daemon *d, char *reterr)
         (r = ulm_socket_new(&d->loop, d->core, &d->peers, &(struct ulm_socket_limits){0}, &answers,
                             &d->sock)) < 0)
         return r;
+    d->may_stay_awake =
+        d->engine && uv_available_parallelism() > ulm_engine_info(d->engine)->threads;
     apply_limits(d);
     start_dbus(d, &answers);
     return start_listening(d, reterr);
@@ -501,6 +542,9 @@ void ulm_daemon_run(struct ulm_daemon *d)
             d->engine ? "model " : "no model", d->engine ? ulm_engine_info(d->engine)->name : "",
             d->engine ? " " : "", d->engine ? ulm_engine_info(d->engine)->quantisation : "",
             d->config->n_endpoints, d->config->n_endpoints == 1 ? "" : "s");
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* what reading the model and the libraries' start left behind */
+#endif
     notify_ready(d);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
 }

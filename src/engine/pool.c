@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "engine/cores.h"
+#include "util/relax.h"
 
 #define THREADS_MAX 16u
 #define SPIN_NS 50000 /* 50 us */
@@ -46,15 +47,6 @@ struct ulm_pool {
     atomic_uint sleepers;
     atomic_bool quit;
 };
-
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
@@ -95,7 +87,7 @@ static void wait_for_task(struct ulm_pool *pool, uint32_t seen)
         for (unsigned i = 0; i < 64; i++) {
             if (atomic_load_explicit(&pool->wake, memory_order_acquire) != seen)
                 return;
-            relax();
+            ulm_relax();
         }
     } while (now_ns() < until);
     atomic_fetch_add(&pool->sleepers, 1);
@@ -145,7 +137,7 @@ void ulm_pool_run(struct ulm_pool *pool, ulm_task_fn *task, void *arg, unsigned 
     while (work(pool))
         ;
     while (atomic_load_explicit(&pool->done, memory_order_acquire) < parts)
-        relax();
+        ulm_relax();
 }
 
 /* Half a symmetric machine, never more than four: beyond that these models gain nothing. On x86,

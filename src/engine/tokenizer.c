@@ -61,10 +61,11 @@ static uint64_t hash_pair(int32_t left, int32_t right)
     return h ^ h >> 31;
 }
 
+/* At most three quarters full. */
 static size_t table_size(size_t n)
 {
     size_t size = 16;
-    while (size < 2 * n)
+    while (size < n + n / 3)
         size *= 2;
     return size;
 }
