@@ -238,8 +238,6 @@ def vary(text, rng):
         text = cap(text.rstrip("?.! ")) + ("?" if re.match(r"(?i)(what|who|how|why|when|where|which|is|are|can|do|does|should)", text) else ".")
     elif r < 0.37:
         text = text.replace("'", "")
-    elif r < 0.38:
-        return text.upper()
     if rng.random() < 0.04:
         text = rng.choice(LEADS) + (text if re.match(r"(I |I'|[A-Z]{2})", text) else text[:1].lower() + text[1:])
     if rng.random() < 0.03:

@@ -80,6 +80,7 @@ class Packer:
         if facts:
             ids += self.turn_head["system"] + self.tok.encode(augment.facts_text(facts)) + [IM_END] + self.newline
         for role, text in (*turns, ("user", user)):
+            text = text.lower() if len(text.split()) > 1 and text.isupper() else text  # as the engine does
             ids += self.turn_head[role] + self.tok.encode(text) + [IM_END] + self.newline
         return ids + self.turn_head["assistant"] + self.tok.encode(opener) + [IM_END]
 

@@ -11,9 +11,11 @@
 #include "util/buf.h"
 #include "util/json.h"
 #include "util/text.h"
+#include "util/unicode.h"
 
 /* A control character in a fact becomes six bytes of JSON; nothing grows more. */
 #define SCRATCH_IDS (6 * ULM_INPUT_MAX + 4096)
+#define SHOUTED_MIN 6 /* letters */
 
 /* Ids of one piece of text in the scratch. */
 struct part {
@@ -31,7 +33,8 @@ struct ulm_chat {
     size_t used;
     int32_t *ids; /* [room] the rendered prompt */
     size_t n;
-    struct ulm_buf json;
+    struct ulm_buf json;    /* a fact */
+    struct ulm_buf lowered; /* a turn that was said in capitals */
 };
 
 static int encode(struct ulm_chat *chat, const char *text, size_t len, struct part *ret)
@@ -43,6 +46,37 @@ static int encode(struct ulm_chat *chat, const char *text, size_t len, struct pa
         return r == -ENOBUFS ? -E2BIG : r;
     *ret = (struct part){at, chat->used - at};
     return 0;
+}
+
+/* Whether it is several words in capitals alone, which a model this small takes for strange words;
+ * one word may be an acronym. */
+static bool is_shouted(const char *text, size_t len)
+{
+    size_t capitals = 0, words = ulm_count_words(text);
+    for (size_t i = 0; i < len;) {
+        uint32_t code;
+        int n = ulm_utf8_decode(text + i, len - i, &code);
+        if (n <= 0 || ulm_to_upper(code) != code)
+            return false;
+        capitals += ulm_is_upper(code);
+        i += (size_t)n;
+    }
+    return words > 1 && capitals >= SHOUTED_MIN;
+}
+
+static int add_lowered(struct ulm_buf *out, const char *text)
+{
+    size_t len = strlen(text);
+    int r = ulm_buf_reserve(out, 2 * len); /* lower case may take more bytes; none is left behind */
+    while (len && r == 0) {
+        uint32_t code;
+        char bytes[4];
+        size_t n = (size_t)ulm_utf8_decode(text, len, &code);
+        r = ulm_buf_add(out, bytes, ulm_utf8_encode(ulm_to_lower(code), bytes));
+        text += n;
+        len -= n;
+    }
+    return r;
 }
 
 /* Without white space around it, so that pieces may be tokenised one by one: the pre-tokenizer
@@ -57,6 +91,15 @@ static int encode_trimmed(struct ulm_chat *chat, const char *text, struct part *
         len--;
     }
     return encode(chat, text, len, ret);
+}
+
+static int encode_turn(struct ulm_chat *chat, const char *text, struct part *ret)
+{
+    if (!is_shouted(text, strlen(text)))
+        return encode_trimmed(chat, text, ret);
+    ulm_buf_clear(&chat->lowered);
+    int r = add_lowered(&chat->lowered, text);
+    return r == 0 ? encode_trimmed(chat, chat->lowered.data, ret) : r;
 }
 
 static int encode_fixed(struct ulm_chat *chat, const char *system)
@@ -83,6 +126,7 @@ int ulm_chat_new(const struct ulm_tokenizer *tokenizer, const char *system, size
         chat->tokenizer = tokenizer;
         chat->room = room;
         chat->json = ULM_BUF_INIT(6 * ULM_INPUT_MAX + 3);
+        chat->lowered = ULM_BUF_INIT(2 * ULM_INPUT_MAX);
         chat->scratch = malloc(SCRATCH_IDS * sizeof *chat->scratch);
         chat->ids = malloc(room * sizeof *chat->ids);
         chat->start = ulm_tokenizer_control(tokenizer, "<|im_start|>");
@@ -111,6 +155,7 @@ struct ulm_chat *ulm_chat_free(struct ulm_chat *chat)
     if (!chat)
         return NULL;
     ulm_buf_wipe(&chat->json);
+    ulm_buf_wipe(&chat->lowered);
     free(chat->scratch);
     free(chat->ids);
     free(chat);
@@ -168,11 +213,11 @@ static int encode_pieces(struct ulm_chat *chat, const struct ulm_prompt *prompt,
         pieces->shortened = true;
     }
     for (size_t i = 0; i < pieces->n_turns; i++) {
-        int r = encode_trimmed(chat, pieces->history[i].content, &pieces->turns[i]);
+        int r = encode_turn(chat, pieces->history[i].content, &pieces->turns[i]);
         if (r < 0)
             return r;
     }
-    return encode_trimmed(chat, prompt->text, &pieces->text);
+    return encode_turn(chat, prompt->text, &pieces->text);
 }
 
 /* Tokens of a turn around its content: start, role, end, line break. */
@@ -293,11 +338,17 @@ int ulm_chat_render(struct ulm_chat *chat, const struct ulm_prompt *prompt, cons
     return 0;
 }
 
+static void forget(struct ulm_buf *buf)
+{
+    if (buf->data)
+        explicit_bzero(buf->data, buf->size);
+    ulm_buf_clear(buf);
+}
+
 void ulm_chat_forget(struct ulm_chat *chat)
 {
-    if (chat->json.data)
-        explicit_bzero(chat->json.data, chat->json.size);
-    ulm_buf_clear(&chat->json);
+    forget(&chat->json);
+    forget(&chat->lowered);
 }
 
 void ulm_chat_head(struct ulm_chat *chat, const int32_t **ret_ids, size_t *ret_n)

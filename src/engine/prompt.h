@@ -7,7 +7,7 @@
  *     <|im_start|>assistant\n
  *
  * Without system text and facts there is no system turn. What is asked is data: a control token
- * written in it stays text.
+ * written in it stays text. Turns of several words in capitals alone go in lower case.
  */
 #ifndef ULM_ENGINE_PROMPT_H
 #define ULM_ENGINE_PROMPT_H

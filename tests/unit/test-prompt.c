@@ -76,6 +76,35 @@ START_TEST(test_template)
 }
 END_TEST
 
+/* Several words in capitals go in lower case; an acronym, mixed case and a system text stay. */
+START_TEST(test_shouting)
+{
+    static const struct {
+        const char *said, *whole;
+    } cases[] = {
+        {"WHO INVENTED BRAILLE?", "who invented braille?"},
+        {"ÄRZTE IN KÖLN", "ärzte in köln"},
+        {"CALL 112 NOW!", "call 112 now!"},
+        {"UNESCO", "UNESCO"},
+        {"USB C", "USB C"},
+        {"WHAT IS a FUSE", "WHAT IS a FUSE"},
+        {"東京 東京", "東京 東京"},
+    };
+    open_chat("BE BRIEF NOW", 384);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct ulm_turn history[] = {{ULM_ROLE_USER, cases[i].said}};
+        const struct ulm_prompt prompt = {cases[i].said, NULL, 0, history, 1};
+        char whole[512];
+        snprintf(whole, sizeof whole,
+                 "<|im_start|>system\nBE BRIEF NOW<|im_end|>\n<|im_start|>user\n%s<|im_end|>\n"
+                 "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n",
+                 cases[i].whole, cases[i].whole);
+        expect(&prompt, whole, false);
+    }
+    close_chat();
+}
+END_TEST
+
 /* Control tokens in what is said stay text, wherever they stand. */
 START_TEST(test_no_forgery)
 {
@@ -165,4 +194,4 @@ START_TEST(test_bounds)
 }
 END_TEST
 
-UNIT_MAIN("prompt", test_template, test_no_forgery, test_shortened, test_bounds)
+UNIT_MAIN("prompt", test_template, test_shouting, test_no_forgery, test_shortened, test_bounds)
