@@ -11,6 +11,7 @@ import numpy as np
 
 import checkpoint
 import gguf
+import neutral
 
 
 def load(path):
@@ -34,6 +35,7 @@ def main():
     ap.add_argument("--type", default="q8_0", choices=["f32", "f16", "q8_0"])
     ap.add_argument("--license", default="MIT")
     ap.add_argument("--system", default="", help="system text put before every request (ulm.system)")
+    ap.add_argument("--min-confidence", type=float, help="below this mean log-probability a neutral opener is said (ulm.min_confidence)")
     ap.add_argument("--out")
     ap.add_argument("--tokenizer", help="write the tokenizer here, for pack.py, instead of a model")
     args = ap.parse_args()
@@ -55,6 +57,8 @@ def main():
         ("ulm.tokens_seen", gguf.U64, int(first["tokens"])),
         ("ulm.lexicon", gguf.ARRAY, (gguf.STRING, first["lexicon"])),
     ]
+    if args.min_confidence is not None:
+        info += [("ulm.min_confidence", gguf.FLOAT, args.min_confidence), ("ulm.neutral", gguf.ARRAY, (gguf.STRING, [text for text, _ in neutral.NEUTRAL]))]
     kind = {"f32": gguf.F32, "f16": gguf.F16, "q8_0": gguf.Q8_0}[args.type]
     gguf.save_model(args.out + ".new", first["config"], model, first["tokenizer"], kind, info)
     os.replace(args.out + ".new", args.out)

@@ -18,18 +18,20 @@ import augment
 import batches
 import corpus
 import lexicon
+import neutral
 import plain
 from bpe import IM_END, IM_START, Tokenizer
 
 # one part: passes over the written sets, rows of the others; `until` is the share of the run, `swap` how often a shared word of a
-# written row is exchanged (and then another), `cap` how many derived openers may share their first four words
+# written row is exchanged (and then another), `cap` how many derived openers may share their first four words, `neutral` the share of written
+# rows that have a neutral opener instead of their own
 MIX = [
     {"file": "early.npz", "until": 0.25, "authored": 2, "distilled": 2, "own": 1, "template": 60000, "question": 80000, "prefix": 6000,
      "copy": 70000, "prose": 40000, "asked": 20000, "swap": 0.25, "cap": 25},
     {"file": "main.npz", "until": 0.5, "authored": 3, "distilled": 3, "own": 2, "template": 130000, "question": 50000, "prefix": 3000,
      "copy": 60000, "prose": 15000, "asked": 20000, "swap": 0.25, "cap": 8},
     {"file": "last.npz", "until": 1.0, "authored": 2, "distilled": 2, "own": 2, "template": 110000, "question": 75000, "prefix": 0,
-     "copy": 60000, "prose": 30000, "asked": 40000, "swap": 0.35, "cap": 400, "plain": True},
+     "copy": 60000, "prose": 30000, "asked": 40000, "swap": 0.35, "cap": 400, "plain": True, "neutral": 0.04},
 ]
 PROSE = {"enwiki_lead": 30, "standardebooks": 25, "common_voice_sentences": 20, "us_gov_guides": 12, "based_cooking": 1, "squality": 7,
          "african_storybook": 1, "survival_manual": 2}
@@ -84,7 +86,7 @@ class Packer:
             ids += self.turn_head[role] + self.tok.encode(text) + [IM_END] + self.newline
         return ids + self.turn_head["assistant"] + self.tok.encode(opener) + [IM_END]
 
-    def from_row(self, r, opener, noise=True, swap=0.0):
+    def from_row(self, r, opener, noise=True, swap=0.0, unsure=0.0):
         rng = self.rng
         facts, turns = augment.turns_of(r, rng)
         if not good(r["user"], opener, " ".join([*facts, *(t for _, t in turns)])):
@@ -94,6 +96,8 @@ class Packer:
             user, opener, others = self.swapper.swap(user, opener, [*facts, *(t for _, t in turns)])
             facts, turns = others[: len(facts)], [(role, t) for (role, _), t in zip(turns, others[len(facts) :])]
         user = augment.vary(user, rng) if noise else user
+        if unsure and rng.random() < unsure:
+            opener = neutral.neutral(opener)
         if noise and not facts and self.facts and rng.random() < 0.06:
             facts = [rng.choice(self.facts)]
         if noise and not turns and not facts and self.turn_pairs and rng.random() < 0.03:
@@ -147,7 +151,7 @@ class Packer:
             for _ in range(mix[kind]):
                 for r in all_rows:
                     openers = self.usual(r) if last and kind != "own" else r["openers"]
-                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0) for o in openers]
+                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0, unsure=mix.get("neutral", 0)) for o in openers]
         for kind in ("question", "prefix"):
             rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], mix["cap"], last)]
         rich = bool(self.pools.names and self.pools.verbs)  # a folder of one's own rows alone has nothing to draw from

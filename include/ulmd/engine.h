@@ -41,6 +41,8 @@ struct ulm_opener_options {
     uint64_t seed;
     bool hold; /* no WORD at all: OPENED brings the whole text and its confidence, so that the
                   caller can judge it first (min_confidence). A beam > 1 does the same. */
+    double neutral_below; /* held: instead of an opener of less confidence, the neutral text of the
+                             model file that suits the request; -INFINITY = the opener, always */
 };
 
 enum ulm_job_kind {
@@ -75,6 +77,8 @@ struct ulm_result {
     const char *text;
     unsigned words;
     double confidence;     /* mean natural-log probability per token, <= 0 */
+    bool neutral;          /* OPENED: `text` is one of the model file, the confidence that of the
+                              opener in whose place it stands */
     unsigned guard_hits;   /* times the guard changed the choice */
     bool prompt_shortened; /* the oldest text was left out to fit the context */
     unsigned prompt_tokens, reused_tokens, generated_tokens;
@@ -127,6 +131,8 @@ struct ulm_model_info {
     unsigned threads;
     unsigned layers, hidden, heads, kv_heads, ffn, vocabulary;
     float rope_theta;
+    double min_confidence; /* below which the file advises a neutral opener; -INFINITY = never */
+    unsigned neutral;      /* texts for that in the file */
 };
 
 const struct ulm_model_info *ulm_engine_info(const struct ulm_engine *engine);

@@ -26,7 +26,7 @@ struct ulm_core_config {
     bool ahead;                   /* write the opener of a draft before it is asked for */
     bool words_auto;              /* choose max_words from the cloud's time to first text */
     double min_confidence;        /* mean log-probability; -INFINITY = off */
-    const char *const *neutral;   /* [n_neutral] neutral openers; n_neutral 0 = none */
+    const char *const *neutral;   /* [n_neutral] neutral openers; n_neutral 0: the model's own */
     size_t n_neutral;
     unsigned opener_wait_ms;
 

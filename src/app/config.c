@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,12 @@ int ulm_config_fault(char *reterr, const struct ulm_config_at *at, const char *f
     va_end(args);
     ulm_tame(reterr); /* one line, whatever the file holds */
     return -EINVAL;
+}
+
+void ulm_config_take_advice(struct ulm_config *config, const struct ulm_model_info *info)
+{
+    if (isnan(config->core.min_confidence))
+        config->core.min_confidence = info ? info->min_confidence : -INFINITY;
 }
 
 void ulm_config_wipe_keys(struct ulm_config *config)

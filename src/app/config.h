@@ -88,6 +88,10 @@ struct ulm_config *ulm_config_free(struct ulm_config *config);
 int ulm_config_parse(const char *name, const char *text, size_t len, struct ulm_config **ret_config,
                      char reterr[static ULM_CONFIG_ERROR_MAX]);
 
+/* Puts in what the model file advises where the configuration leaves it to the model
+ * (min_confidence); info NULL: there is none. */
+void ulm_config_take_advice(struct ulm_config *config, const struct ulm_model_info *info);
+
 /* Once the cloud has its copies. */
 void ulm_config_wipe_keys(struct ulm_config *config);
 

@@ -57,9 +57,10 @@ int ulm_set_double(const struct ulm_config_target *t, const struct ulm_config_ke
 int ulm_set_confidence(const struct ulm_config_target *t, const struct ulm_config_key *key,
                        const char *value)
 {
-    if (strcmp(value, "off") != 0)
+    bool off = strcmp(value, "off") == 0;
+    if (!off && strcmp(value, "model") != 0)
         return ulm_set_double(t, key, value);
-    *FIELD(double, t, key) = -INFINITY;
+    *FIELD(double, t, key) = off ? -INFINITY : NAN;
     return 0;
 }
 

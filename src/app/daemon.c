@@ -316,6 +316,7 @@ static void reload(struct ulm_daemon *d)
         ulm_log(ULM_LOG_ERROR, "the configuration stays as it was: %s", reterr);
         return;
     }
+    ulm_config_take_advice(config, d->engine ? ulm_engine_info(d->engine) : NULL);
     const char *later = ulm_config_needs_restart(d->config, config);
     d->config = config;
     d->cloud = cloud;
@@ -502,8 +503,10 @@ static int construct(struct ulm_daemon *d, char *reterr)
     if (d->config->log_text)
         ulm_log(ULM_LOG_WARNING, "log_text is on: what people say goes to the log");
 
-    if ((r = make_engine(d, d->config, &d->engine, reterr)) < 0 ||
-        (r = make_cloud(&d->loop, d->config, &d->cloud, reterr)) < 0 ||
+    if ((r = make_engine(d, d->config, &d->engine, reterr)) < 0)
+        return r;
+    ulm_config_take_advice(d->config, d->engine ? ulm_engine_info(d->engine) : NULL);
+    if ((r = make_cloud(&d->loop, d->config, &d->cloud, reterr)) < 0 ||
         (r = ulm_core_new(&d->config->core, d->engine, d->cloud, &d->core)) < 0 ||
         (r = ulm_socket_new(&d->loop, d->core, &d->peers, &(struct ulm_socket_limits){0}, &answers,
                             &d->sock)) < 0)

@@ -164,15 +164,18 @@ static int say_words(struct ulm_session *s, const char *text)
     return r == -ENOBUFS ? 0 : r;
 }
 
-/* The opener to take in place of one that the model is not sure of. */
-static const char *neutral_opener(struct ulm_session *s)
+/* The opener, or what is taken in place of one that the model is not sure of: a configured text,
+ * else one of the model file, else none. */
+static const char *choose_opener(struct ulm_session *s, const struct ulm_result *result)
 {
     const struct ulm_core_config *config = &s->core->config;
-    if (config->n_neutral == 0)
+    if (!s->opener_options.hold || !(result->confidence < s->min_confidence))
+        return result->text;
+    if (config->n_neutral == 0 && !result->neutral)
         return "";
     s->neutral = true;
     s->core->counters.opener_neutral++;
-    return config->neutral[s->ticket % config->n_neutral];
+    return result->neutral ? result->text : config->neutral[s->ticket % config->n_neutral];
 }
 
 static void on_opened(struct ulm_session *s, const struct ulm_result *result)
@@ -184,8 +187,7 @@ static void on_opened(struct ulm_session *s, const struct ulm_result *result)
     s->core->counters.prompt_shortened += result->prompt_shortened;
     s->engine_us = result->engine_us;
     if (s->opener.len == 0) {
-        bool unsure = s->opener_options.hold && result->confidence < s->min_confidence;
-        if (say_words(s, unsure ? neutral_opener(s) : result->text) < 0) {
+        if (say_words(s, choose_opener(s, result)) < 0) {
             session_fail(s);
             return;
         }

@@ -63,6 +63,8 @@ static void fill_info(struct ulm_decoder *d)
         .ffn = shape->ffn,
         .vocabulary = shape->vocabulary,
         .rope_theta = shape->rope_theta,
+        .min_confidence = d->neutral.below,
+        .neutral = d->neutral.n,
     };
 }
 
@@ -131,6 +133,9 @@ static int load(struct ulm_decoder *d, const struct ulm_gguf *gguf,
     r = ulm_chat_new(d->tokenizer, system, d->context - ULM_RESERVE, &d->chat, reterr, reterr_size);
     if (r != 0)
         return r < 0 ? r : ULM_ENGINE_SYSTEM;
+    r = ulm_neutral_load(&d->neutral, gguf, d->tokenizer, reterr, reterr_size);
+    if (r < 0)
+        return r;
     d->system = strdup(system);
     d->name = model_name(gguf, config->path);
     r = d->system && d->name ? 0 : -ENOMEM;
@@ -184,6 +189,7 @@ struct ulm_decoder *ulm_decoder_free(struct ulm_decoder *d)
     ulm_chat_free(d->chat);
     ulm_tokenizer_free(d->tokenizer);
     ulm_guard_deinit(&d->guard);
+    ulm_neutral_deinit(&d->neutral);
     free(d->name);
     free(d->system);
     free(d->ids);

@@ -47,6 +47,7 @@ struct ulm_outcome {
     char text[ULM_OPENER_MAX + 1];
     unsigned words;
     double confidence; /* mean natural-log probability of the chosen tokens, <= 0 */
+    bool neutral;      /* text is one of the model file, instead of the opener */
     unsigned guard_hits;
     bool prompt_shortened;
     unsigned prompt_tokens, reused_tokens, generated_tokens;

@@ -7,6 +7,7 @@
 
 #include "engine/decoder.h"
 #include "engine/guard.h"
+#include "engine/neutral.h"
 #include "engine/prompt.h"
 #include "engine/sampler.h"
 #include "engine/tokenizer.h"
@@ -30,6 +31,7 @@ struct ulm_decoder {
     struct ulm_model *model;
     struct ulm_runner *runner;
     struct ulm_guard guard;
+    struct ulm_neutral neutral;
     struct ulm_model_info info;
     char *name, *system; /* owned texts of info */
     unsigned context;

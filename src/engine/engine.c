@@ -144,6 +144,7 @@ static void number(struct ulm_result *result, const struct ulm_outcome *numbers)
 {
     result->words = numbers->words;
     result->confidence = numbers->confidence;
+    result->neutral = numbers->neutral;
     result->guard_hits = numbers->guard_hits;
     result->prompt_shortened = numbers->prompt_shortened;
     result->prompt_tokens = numbers->prompt_tokens;

@@ -8,9 +8,11 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/decoder_data.h"
+#include "util/text.h"
 
 #define LOOK_FIRST 64u /* tokens by probability that nearly always hold an allowed one */
 #define LOOK_NEXT  1024u
@@ -186,6 +188,19 @@ static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
     return 0;
 }
 
+/* Back to where the opener began, to ask which neutral text the model is led to. */
+static void take_neutral(struct ulm_decoder *d, struct ulm_slot *slot, struct ulm_outcome *outcome)
+{
+    slot->n = outcome->prompt_tokens - 1;
+    ulm_kv_truncate(slot->kv, slot->n);
+    if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
+        return;
+    const char *text = ulm_neutral_pick(&d->neutral, d->logits);
+    (void)snprintf(outcome->text, sizeof outcome->text, "%s", text);
+    outcome->words = (unsigned)ulm_count_words(text);
+    outcome->neutral = true;
+}
+
 int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_prompt *prompt,
                        const struct ulm_opener_options *options, const struct ulm_watch *watch,
                        struct ulm_outcome *ret)
@@ -221,6 +236,8 @@ int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
     outcome.confidence = speech.tokens ? speech.logp / speech.tokens : 0;
     if (!isfinite(outcome.confidence))
         return -EDOM;
+    if (options->hold && d->neutral.n && outcome.confidence < options->neutral_below)
+        take_neutral(d, slot, &outcome);
     *ret = outcome;
     return 0;
 }

@@ -59,10 +59,10 @@ static int print_json(const struct ulm_outcome *outcome, const struct clock *clo
     ULM_CLEANUP_BUF struct ulm_buf buf = ULM_BUF_INIT(16 * ULM_OPENER_MAX);
     if (ulm_buf_add_str(&buf, "{\"opener\":") < 0 || ulm_json_add_string(&buf, outcome->text) < 0 ||
         ulm_buf_add_fmt(&buf,
-                        ",\"words\":%u,\"confidence\":%.4f,\"tokens\":%u,\"prefill_ms\":%.3f,"
+                        ",\"words\":%u,\"neutral\":%s,\"confidence\":%.4f,\"tokens\":%u,\"prefill_ms\":%.3f,"
                         "\"total_ms\":%.3f,\"prompt_tokens\":%u,\"guard_hits\":%u,"
                         "\"prompt_shortened\":%s}",
-                        outcome->words, outcome->confidence, outcome->generated_tokens,
+                        outcome->words, outcome->neutral ? "true" : "false", outcome->confidence, outcome->generated_tokens,
                         (double)(clock->ready - clock->start) / 1000,
                         (double)(end - clock->start) / 1000, outcome->prompt_tokens,
                         outcome->guard_hits, outcome->prompt_shortened ? "true" : "false") < 0)
@@ -224,6 +224,8 @@ int ulm_cmd_opener(int argc, char **argv)
     if (ulm_decoder_new(&a.config, &decoder, err, sizeof err) != 0)
         return ulm_fail("%s: %s", a.config.path, err);
     ulm_decoder_bind(decoder);
+    a.options.hold = true; /* as the daemon does with this file, unless it is told otherwise */
+    a.options.neutral_below = ulm_decoder_info(decoder)->min_confidence;
     const char *text = argv[optind];
     int status = !strcmp(text, "-") ? say_lines(decoder, &a) : say_one(decoder, &a, text);
     ulm_decoder_free(decoder);

@@ -98,6 +98,11 @@ int ulm_cmd_info(int argc, char **argv)
     print_text(gguf, "tokenizer.ggml.pre", "pre-tokenizer");
     if (ulm_gguf_get_strings(gguf, "ulm.lexicon", &strings, &n) == 0)
         printf("%-14s %zu words\n", "lexicon", n);
+    if (ulm_gguf_get_strings(gguf, "ulm.neutral", &strings, &n) == 0)
+        printf("%-14s %zu texts\n", "neutral", n);
+    double confidence;
+    if (ulm_gguf_get_f64(gguf, "ulm.min_confidence", &confidence) == 0)
+        printf("%-14s %g\n", "min confidence", confidence);
     print_text(gguf, "ulm.system", "system text");
     print_tensors(gguf);
     print_kernels();

@@ -104,7 +104,7 @@ def metadata(tokens, merges, extra):
         "tokenizer.ggml.token_type": i32s([3] * 3 + [1] * (len(tokens) - 3)),
         "tokenizer.ggml.merges": strings([" ".join(m) for m in merges]),
         "tokenizer.ggml.eos_token_id": u32(2), "tokenizer.ggml.bos_token_id": u32(1),
-        **{k: strings(v) if isinstance(v, list) else string(v) for k, v in extra.items()},
+        **{k: strings(v) if isinstance(v, list) else f32(v) if isinstance(v, float) else string(v) for k, v in extra.items()},
     }
     return len(entries), b"".join(text(k) + v for k, v in entries.items())
 

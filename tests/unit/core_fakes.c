@@ -221,7 +221,9 @@ void fake_engine_result(enum ulm_result_kind kind, const char *text, double conf
                                       .ticket = job->ticket,
                                       .text = text,
                                       .words = (unsigned)ulm_count_words(text),
-                                      .confidence = confidence};
+                                      .confidence = confidence,
+                                      .neutral = fake.neutral};
+    fake.neutral = false;
     ulm_core_engine_result(fake.world->core, &result, fake.world->now_us);
 }
 

@@ -49,6 +49,7 @@ struct fake_state {
     char clouds[4]; /* addresses to tell one cloud from another */
     int n_clouds;
     int back; /* results and text are for this one of the jobs and transfers, from the last */
+    bool neutral; /* the next opener is one that the model file has for the unsure */
     bool refuse_jobs, refuse_transfers, in_start;
     struct ulm_timing timing;
     const char *verdict;

@@ -204,6 +204,8 @@ static void run_line(struct world *world, char *line)
         fake_engine_result(ULM_RESULT_WORD, args[1], 0);
     else if (strcmp(command, "opened") == 0)
         fake_engine_result(ULM_RESULT_OPENED, args[1], confidence);
+    else if (strcmp(command, "neutral") == 0)
+        fake.neutral = true;
     else if (strcmp(command, "finished") == 0)
         fake_engine_result(ULM_RESULT_FINISHED, args[1], confidence);
     else if (strcmp(command, "failed") == 0)

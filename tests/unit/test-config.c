@@ -49,7 +49,7 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(c->core.opener.max_words, 8);
     ck_assert(c->core.opener.guard && !c->core.opener.hold && !c->core.words_auto);
     ck_assert(c->core.ahead);
-    ck_assert(isinf(c->core.min_confidence));
+    ck_assert(isnan(c->core.min_confidence)); /* as the model file says */
     ck_assert_uint_eq(c->core.opener_wait_ms, 300);
     ck_assert_uint_eq(c->core.first_byte_ms, 4500);
     ck_assert_uint_eq(c->core.first_text_ms, 12000);
@@ -187,8 +187,8 @@ START_TEST(test_ranges)
         {"opener", "max_words = 99", "max_words: must be a whole number from 1 to 16"},
         {"opener", "min_words = many", "min_words: must be a whole number from 1 to 16"},
         {"opener", "words = some", "words: must be fixed or auto"},
-        {"opener", "min_confidence = 1", "min_confidence: must be off, or a mean log-probability"},
-        {"opener", "min_confidence = nan", "min_confidence: must be off, or a mean"},
+        {"opener", "min_confidence = 1", "min_confidence: must be model, off, or a mean log-probability"},
+        {"opener", "min_confidence = nan", "min_confidence: must be model, off, or a mean"},
         {"opener", "temperature = -1", "temperature: must be a number from 0 to 10"},
         {"opener", "top_p = 0", "top_p: must be a number above 0, at most 1"},
         {"opener", "top_p = 1.5", "top_p: must be a number above 0, at most 1"},
@@ -427,7 +427,7 @@ START_TEST(test_shipped)
     ck_assert_str_eq(plain->engine.cores, shipped->engine.cores);
     ck_assert_str_eq(plain->engine.kernels, shipped->engine.kernels);
     ck_assert_uint_eq(plain->engine.context, shipped->engine.context);
-    ck_assert(plain->core.min_confidence == shipped->core.min_confidence);
+    ck_assert(isnan(plain->core.min_confidence) && isnan(shipped->core.min_confidence));
     ck_assert(shipped->core.allow_pivot && shipped->core.allow_fix && shipped->core.allow_redo);
     ulm_config_free(shipped);
     /* the endpoint's defaults, which a plain one has */

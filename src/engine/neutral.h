@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Texts that a model file carries for where its opener is not to be trusted. They name nothing, so
+ * nothing in them can be wrong, but each suits one kind of request only; the model was taught which.
+ */
+#ifndef ULM_ENGINE_NEUTRAL_H
+#define ULM_ENGINE_NEUTRAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/gguf.h"
+#include "engine/tokenizer.h"
+
+#define ULM_NEUTRAL_MAX 32u
+
+struct ulm_neutral {
+    char *texts[ULM_NEUTRAL_MAX]; /* owned */
+    int32_t first[ULM_NEUTRAL_MAX]; /* their first tokens */
+    unsigned n;
+    double below; /* `ulm.min_confidence`: the mean log-probability that asks for one; -INFINITY */
+};
+
+/* Reads `ulm.min_confidence` and `ulm.neutral`; a file may lack them. 0, or <0 errno with a reason.
+ * To be freed in either case. */
+int ulm_neutral_load(struct ulm_neutral *neutral, const struct ulm_gguf *gguf,
+                     const struct ulm_tokenizer *tokenizer, char *reterr, size_t reterr_size);
+void ulm_neutral_deinit(struct ulm_neutral *neutral);
+
+/* The text whose first token is likeliest by the logits of an opener's first token; NULL without
+ * texts. One step tells them apart, since each begins in a way of its own. */
+const char *ulm_neutral_pick(const struct ulm_neutral *neutral, const float *logits);
+
+#endif
