@@ -41,8 +41,9 @@ struct ulm_opener_options {
     uint64_t seed;
     bool hold; /* no WORD at all: OPENED brings the whole text and its confidence, so that the
                   caller can judge it first (min_confidence). A beam > 1 does the same. */
-    double neutral_below; /* held: instead of an opener of less confidence, the neutral text of the
-                             model file that suits the request; -INFINITY = the opener, always */
+    double min_confidence; /* held: a greedy opener of less is searched for once more, several at a
+                              time; if that is less as well, the neutral text of the model file
+                              stands in that suits the request. -INFINITY = no second look */
 };
 
 enum ulm_job_kind {

@@ -57,7 +57,7 @@ static struct ulm_opener_options opener_options(const struct ulm_core *core,
     if (options.min_words > options.max_words)
         options.min_words = options.max_words;
     options.hold = options.hold || core->config.min_confidence > -INFINITY;
-    options.neutral_below = core->config.n_neutral ? -INFINITY : core->config.min_confidence;
+    options.min_confidence = core->config.min_confidence;
     return options;
 }
 

@@ -175,7 +175,7 @@ static const char *choose_opener(struct ulm_session *s, const struct ulm_result 
         return "";
     s->neutral = true;
     s->core->counters.opener_neutral++;
-    return result->neutral ? result->text : config->neutral[s->ticket % config->n_neutral];
+    return config->n_neutral ? config->neutral[s->ticket % config->n_neutral] : result->text;
 }
 
 static void on_opened(struct ulm_session *s, const struct ulm_result *result)

@@ -112,6 +112,6 @@ bool ulm_job_same(const struct ulm_job *a, const struct ulm_job *b)
     const struct ulm_opener_options *x = &a->options, *y = &b->options;
     return x->min_words == y->min_words && x->max_words == y->max_words && x->guard == y->guard &&
            x->beam == y->beam && x->temperature == y->temperature && x->top_p == y->top_p &&
-           x->seed == y->seed && x->hold == y->hold && x->neutral_below == y->neutral_below &&
+           x->seed == y->seed && x->hold == y->hold && x->min_confidence == y->min_confidence &&
            same_prompt(&a->prompt, &b->prompt);
 }

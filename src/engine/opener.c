@@ -4,7 +4,8 @@
  * token opens another or the opener ends, so no word is ever cut. The opener ends where the model
  * ends it (never before min_words), or where one word more than max_words would begin. As long as
  * the guard has nothing against the model's own choice this is plain greedy decoding (or sampling);
- * at its first objection the rest of the opener is searched for, see search_on.
+ * at its first objection the rest of the opener is searched for, see search_on; and all of it, where
+ * the whole is less likely than wanted and no word has left yet, see look_again.
  */
 #include <errno.h>
 #include <math.h>
@@ -188,17 +189,45 @@ static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
     return 0;
 }
 
-/* Back to where the opener began, to ask which neutral text the model is led to. */
-static void take_neutral(struct ulm_decoder *d, struct ulm_slot *slot, struct ulm_outcome *outcome)
+static double confidence_of(const struct ulm_speech *speech)
 {
-    slot->n = outcome->prompt_tokens - 1;
+    return speech->tokens ? speech->logp / speech->tokens : 0;
+}
+
+/* Back to where the opener begins, with the logits of its first token. */
+static bool begin_anew(struct ulm_decoder *d, struct ulm_slot *slot, unsigned prompt_tokens)
+{
+    slot->n = prompt_tokens - 1;
     ulm_kv_truncate(slot->kv, slot->n);
-    if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
-        return;
-    const char *text = ulm_neutral_pick(&d->neutral, d->logits);
-    (void)snprintf(outcome->text, sizeof outcome->text, "%s", text);
-    outcome->words = (unsigned)ulm_count_words(text);
-    outcome->neutral = true;
+    return ulm_decoder_step(d, slot, slot->ids[slot->n]);
+}
+
+/* Greedy mostly goes astray at its first words, and several beginnings at once then find a better
+ * way more often than not. *ret_neutral: the text of the model file for where they do not, or NULL.
+ * 0, ULM_STOPPED, -ENOMEM. */
+static int look_again(struct ulm_decoder *d, struct ulm_slot *slot,
+                      const struct ulm_opener_options *options, unsigned prompt_tokens,
+                      const struct ulm_watch *watch, struct ulm_speech *speech,
+                      const char **ret_neutral)
+{
+    struct ulm_speech other = {.line = {.cap = ULM_OPENER_MAX}};
+    if (!begin_anew(d, slot, prompt_tokens))
+        return 0;
+    *ret_neutral = ulm_neutral_pick(&d->neutral, d->logits);
+    if (options->beam > 1 || options->temperature > 0)
+        return 0;
+    int r = ulm_beam_search(d, slot, options, ULM_SEARCH, &other, watch, &other);
+    if (r == 0 && confidence_of(&other) > confidence_of(speech))
+        *speech = other;
+    return r;
+}
+
+static void fill(struct ulm_outcome *outcome, const struct ulm_speech *speech)
+{
+    memcpy(outcome->text, speech->line.text, speech->line.len + 1u);
+    outcome->words = speech->line.words;
+    outcome->generated_tokens = speech->tokens;
+    outcome->confidence = confidence_of(speech);
 }
 
 int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_prompt *prompt,
@@ -229,15 +258,20 @@ int ulm_decoder_opener(struct ulm_decoder *d, uint64_t ticket, const struct ulm_
             : speak(d, slot, options, watch, &speech, &outcome.guard_hits);
     if (r != 0)
         return r;
+    const char *neutral = NULL;
+    if (options->hold && confidence_of(&speech) < options->min_confidence)
+        r = look_again(d, slot, options, outcome.prompt_tokens, watch, &speech, &neutral);
+    if (r != 0)
+        return r;
     say_words(&speech, speech.line.words, hold, watch);
-    memcpy(outcome.text, speech.line.text, speech.line.len + 1u);
-    outcome.words = speech.line.words;
-    outcome.generated_tokens = speech.tokens;
-    outcome.confidence = speech.tokens ? speech.logp / speech.tokens : 0;
+    fill(&outcome, &speech);
     if (!isfinite(outcome.confidence))
         return -EDOM;
-    if (options->hold && d->neutral.n && outcome.confidence < options->neutral_below)
-        take_neutral(d, slot, &outcome);
+    if (neutral && outcome.confidence < options->min_confidence) {
+        (void)snprintf(outcome.text, sizeof outcome.text, "%s", neutral);
+        outcome.words = (unsigned)ulm_count_words(neutral);
+        outcome.neutral = true;
+    }
     *ret = outcome;
     return 0;
 }

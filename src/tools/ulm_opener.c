@@ -225,7 +225,7 @@ int ulm_cmd_opener(int argc, char **argv)
         return ulm_fail("%s: %s", a.config.path, err);
     ulm_decoder_bind(decoder);
     a.options.hold = true; /* as the daemon does with this file, unless it is told otherwise */
-    a.options.neutral_below = ulm_decoder_info(decoder)->min_confidence;
+    a.options.min_confidence = ulm_decoder_info(decoder)->min_confidence;
     const char *text = argv[optind];
     int status = !strcmp(text, "-") ? say_lines(decoder, &a) : say_one(decoder, &a, text);
     ulm_decoder_free(decoder);

@@ -81,6 +81,37 @@ START_TEST(test_words)
 }
 END_TEST
 
+/* Where greedy came upon a fork, several beginnings at once find the way that has none. */
+START_TEST(test_second_look)
+{
+    struct ulm_outcome outcome;
+    open_decoder(NULL);
+    const struct fake_reply replies[] = {{"What is it to say", 10, false},
+                                         {"What way to say it", 10, false},
+                                         {"What thing to say it", 10, false},
+                                         {"What then to say it", 10, false},
+                                         {"The way to say it", 9.9f, false}};
+    struct ulm_opener_options held = plain;
+    held.hold = true;
+    fake_reset(replies, 5);
+    held.min_confidence = -INFINITY;
+    ck_assert_int_eq(ask("say it", &held, &outcome), 0);
+    ck_assert_msg(!strncmp(outcome.text, "What ", 5), "%s", outcome.text);
+    double greedy = outcome.confidence;
+    held.min_confidence = greedy + 1e-6;
+    ck_assert_int_eq(ask("say it", &held, &outcome), 0);
+    ck_assert_str_eq(outcome.text, "The way to say it");
+    ck_assert(!outcome.neutral && outcome.confidence > greedy);
+    ck_assert_uint_eq(outcome.words, 5);
+    /* Less sure than wanted all the same. */
+    held.min_confidence = outcome.confidence + 1e-6;
+    ck_assert_int_eq(ask("say it", &held, &outcome), 0);
+    ck_assert(outcome.neutral);
+    ck_assert_str_eq(outcome.text, "What is it then");
+    decoder = ulm_decoder_free(decoder);
+}
+END_TEST
+
 /* An opener that is less sure than wanted is replaced by the file's text that the model is led to;
  * the fake's second reply makes the first less sure: of two equal ones each has half. */
 START_TEST(test_neutral)
@@ -90,33 +121,34 @@ START_TEST(test_neutral)
     const struct ulm_model_info *info = ulm_decoder_info(decoder);
     ck_assert_double_eq_tol(info->min_confidence, -0.5, 1e-6);
     ck_assert_uint_eq(info->neutral, 3);
-    const struct fake_reply replies[] = {
-        {"The way to say it", 10, false}, {"Then to say it is", 10, false}, {"What is it", 9, true}};
+    const struct fake_reply replies[] = {{"The way to say it", 10, false},
+                                         {"Then to say it is", 10, false},
+                                         {"What is it", 9, true}};
     struct ulm_opener_options held = plain;
     held.hold = true;
     fake_reset(replies, 3);
-    held.neutral_below = -INFINITY;
+    held.min_confidence = -INFINITY;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert(!outcome.neutral && outcome.confidence < -0.01);
     ck_assert_str_ne(outcome.text, "What is it then");
     double sure = outcome.confidence;
-    held.neutral_below = sure;
+    held.min_confidence = sure;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert(!outcome.neutral);
-    held.neutral_below = sure + 1e-6;
+    held.min_confidence = sure + 1e-6;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert(outcome.neutral);
     ck_assert_str_eq(outcome.text, "What is it then");
     ck_assert_uint_eq(outcome.words, 4);
     ck_assert_double_eq(outcome.confidence, sure);
     /* The sequence is whole afterwards: the same question again, as if nothing had been. */
-    held.neutral_below = -INFINITY;
+    held.min_confidence = -INFINITY;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert(!outcome.neutral);
     ck_assert_double_eq(outcome.confidence, sure);
     /* Words that leave one by one cannot be taken back. */
     struct ulm_opener_options streamed = plain;
-    streamed.neutral_below = 0;
+    streamed.min_confidence = 0;
     ck_assert_int_eq(ask("say it", &streamed, &outcome), 0);
     ck_assert(!outcome.neutral);
     decoder = ulm_decoder_free(decoder);
@@ -446,6 +478,7 @@ START_TEST(test_broken_numbers)
 }
 END_TEST
 
-UNIT_MAIN("opener", test_words, test_neutral, test_length, test_guard, test_facts_and_history_count_as_said,
-          test_form_without_guard, test_beam, test_search_on, test_sampling, test_lookup, test_reuse, test_stop,
-          test_long_prompt, test_finish, test_rank, test_broken_numbers)
+UNIT_MAIN("opener", test_words, test_second_look, test_neutral, test_length, test_guard,
+          test_facts_and_history_count_as_said, test_form_without_guard, test_beam, test_search_on,
+          test_sampling, test_lookup, test_reuse, test_stop, test_long_prompt, test_finish,
+          test_rank, test_broken_numbers)
