@@ -29,16 +29,20 @@ def authored(data):
     return [r for p in sorted(glob.glob(os.path.join(data, "authored", "*.pairs.jsonl"))) for r in jsonl(p)]
 
 
+TWICE = {"context.tsv", "corrected.tsv", "hard.tsv"}  # what the model finds hardest
+
+
 def own():
     """Rows of rows/*.tsv beside this program: `request<TAB>opener`, or `context<TAB>request<TAB>opener` where the context is
-    items joined by " || ", each "S: " (a fact), "U: " or "A: " (earlier turns)."""
+    items joined by " || ", each "S: " (a fact), "U: " or "A: " (earlier turns). `times`: how often a pass has them."""
     role = {"S": "system", "U": "user", "A": "assistant"}
     for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "rows", "*.tsv"))):
         with open(path, encoding="utf-8") as f:
             for line in f:
                 *before, user, opener = line.rstrip("\n").split("\t")
                 items = before[0].split(" || ") if before else []
-                yield {"user": user, "openers": [opener], "context": [{"role": role[i[0]], "content": i[3:]} for i in items]}
+                yield {"user": user, "openers": [opener], "context": [{"role": role[i[0]], "content": i[3:]} for i in items],
+                       "times": 2 if os.path.basename(path) in TWICE else 1}
 
 
 def templates(data):

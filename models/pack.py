@@ -151,7 +151,7 @@ class Packer:
             for _ in range(mix[kind]):
                 for r in all_rows:
                     openers = self.usual(r) if last and kind != "own" else r["openers"]
-                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0, unsure=mix.get("neutral", 0)) for o in openers]
+                    rows += [self.from_row(r, o, swap=mix["swap"] if self.swapper.one else 0, unsure=mix.get("neutral", 0)) for o in openers * r.get("times", 1)]
         for kind in ("question", "prefix"):
             rows += [self.from_row(r, o) for r, o in self.derived(kind, mix[kind], mix["cap"], last)]
         rich = bool(self.pools.names and self.pools.verbs)  # a folder of one's own rows alone has nothing to draw from
