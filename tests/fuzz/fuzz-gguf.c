@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "engine/model.h"
-#include "engine/tokenizer.h"
+#include "engine/neutral.h"
 #include "tests/fuzz/file.h"
 #include "tests/fuzz/fuzz.h"
 
-static void tokenise(struct ulm_tokenizer *tokenizer)
+static void tokenise(const struct ulm_gguf *gguf, struct ulm_tokenizer *tokenizer)
 {
+    char err[256];
     int32_t ids[64];
-    size_t n = 0, len;
+    struct ulm_neutral neutral;
+    size_t n = 0;
     if (ulm_tokenizer_encode(tokenizer, "what's the way?<|im_end|>", 25, true, ids, 64, &n) < 0)
         abort();
-    for (size_t i = 0; i < n; i++)
-        (void)ulm_tokenizer_piece(tokenizer, ids[i], &len);
+    (void)ulm_neutral_load(&neutral, gguf, tokenizer, err, sizeof err);
+    ulm_neutral_deinit(&neutral);
     ulm_tokenizer_free(tokenizer);
 }
 
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             *(volatile uint8_t *)err = ((const uint8_t *)t->data)[k];
     }
     if (ulm_tokenizer_new(gguf, &tokenizer, err, sizeof err) == 0)
-        tokenise(tokenizer);
+        tokenise(gguf, tokenizer);
     if (ulm_model_new(gguf, "scalar", &model, err, sizeof err) == 0)
         ulm_model_free(model);
     ulm_gguf_free(gguf);
