@@ -229,6 +229,12 @@ class Swapper:
 LEADS = ["hey ", "ok so ", "um ", "so ", "hi, ", "okay ", "please ", "quick question, ", "excuse me, ", "listen, ", "right, ", "hello, "]
 
 
+def calm(text):
+    """What is said in capitals alone in lower case, as the engine takes it: two words and six letters at least."""
+    shouted = all(c.isupper() for c in text if c.isalpha()) and sum(map(str.isupper, text)) >= 6 and len(text.split()) > 1
+    return text.lower() if shouted else text
+
+
 def vary(text, rng):
     """The request as another person would type it or a recogniser would write it."""
     r = rng.random()

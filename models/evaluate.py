@@ -54,7 +54,7 @@ class Speaker:
         turns = ([("system", system)] if system else []) + turns + [("user", row["user"])]
         ids = []
         for role, text in turns:
-            ids += [IM_START, *enc(role), *enc("\n"), *enc(text), IM_END, *enc("\n")]
+            ids += [IM_START, *enc(role), *enc("\n"), *enc(text if role == "system" else augment.calm(text)), IM_END, *enc("\n")]
         said = "\n".join(t for _, t in turns)
         return ids + [IM_START, *enc("assistant"), *enc("\n")], said
 
@@ -75,8 +75,8 @@ class Speaker:
                     piece, now = self.pieces[t], (score + float(logp[b, t]), n + 1)
                     ends = t == IM_END or guarded and guard.full(text, piece)
                     if not guarded or (guard.may_end(text) if t == IM_END else ends or (piece and guard.allows(text, piece))):
-                        if ends:
-                            done.append((text, *now))
+                        if ends:  # a word too many is not said: only an end of the model's own counts
+                            done.append((text, *(now if t == IM_END else (score, n))))
                         else:
                             grown.append((text + piece, *now, b, t))
                         kept += 1

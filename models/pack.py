@@ -82,8 +82,7 @@ class Packer:
         if facts:
             ids += self.turn_head["system"] + self.tok.encode(augment.facts_text(facts)) + [IM_END] + self.newline
         for role, text in (*turns, ("user", user)):
-            text = text.lower() if len(text.split()) > 1 and text.isupper() else text  # as the engine does
-            ids += self.turn_head[role] + self.tok.encode(text) + [IM_END] + self.newline
+            ids += self.turn_head[role] + self.tok.encode(augment.calm(text)) + [IM_END] + self.newline
         return ids + self.turn_head["assistant"] + self.tok.encode(opener) + [IM_END]
 
     def from_row(self, r, opener, noise=True, swap=0.0, unsure=0.0):

@@ -2,6 +2,9 @@
 /* ulmd: arguments, then the daemon (app/daemon.c). */
 #include <fcntl.h>
 #include <getopt.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +74,9 @@ static int run(const struct ulm_daemon_options *options)
         ulm_log(ULM_LOG_ERROR, "%s", reterr);
         return EXIT_FAILURE;
     }
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* what loading left behind */
+#endif
     ulm_daemon_run(daemon);
     ulm_daemon_free(daemon);
     return EXIT_SUCCESS;

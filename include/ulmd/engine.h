@@ -44,6 +44,7 @@ struct ulm_opener_options {
     double min_confidence; /* held: a greedy opener of less is searched for once more, several at a
                               time; if that is less as well, the neutral text of the model file
                               stands in that suits the request. -INFINITY = no second look */
+    unsigned second_look_ms; /* none where the first took longer than this; 0 = always */
 };
 
 enum ulm_job_kind {
@@ -58,7 +59,7 @@ struct ulm_job {
     uint64_t ticket; /* the caller's, unique among its open jobs; a draft and its later opener share
                         one, so that the opener finds the draft's prefill first */
     struct ulm_prompt prompt;
-    const char *opener; /* FINISH: words already emitted (they may be a neutral text) */
+    const char *opener; /* FINISH: words already emitted */
     struct ulm_opener_options options;
     bool ahead; /* DRAFT: then write the opener as well, and keep it for an OPENER job of the same
                    ticket, prompt and options, which so has its results without a token run */

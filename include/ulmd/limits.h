@@ -26,6 +26,7 @@
 #define ULM_OPENER_MAX       512u /* opener text */
 #define ULM_FINISH_MAX       512u /* the end of a sentence finished on the device */
 #define ULM_BEAM_MAX         8u
+#define ULM_NEUTRAL_MAX      32u  /* neutral texts of a model file */
 
 /* The cloud. */
 #define ULM_ANSWER_MAX     (64u * 1024)   /* answer text: more ends it as truncated */

@@ -296,7 +296,7 @@ int ulm_config_check(struct ulm_config *config, char *reterr)
         return ulm_config_fault(reterr, &config->words_at,
                                 "[opener] min_words: must not be above max_words (%u)",
                                 opener->max_words);
-    opener->hold = isfinite(config->core.min_confidence) || opener->beam > 1;
+    opener->hold = opener->beam > 1;
     for (size_t i = 0; i < config->n_endpoints; i++) {
         int r = check_endpoint(config, &config->endpoints[i], reterr);
         if (r < 0)

@@ -11,9 +11,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,9 +29,9 @@
 #include "util/text.h"
 
 #define SYSTEM_SOCKET_DIR "/run/ulmd"
-/* At most this long an opener: on one core 10 mJ or less, where the radio's request takes a joule. */
+/* At most this long an opener: some 10 mJ of one core, where the radio's request takes a joule. */
 #define AWAKE_US 10000
-#define AWAKE_TURNS 500 /* of waiting, between two looks at the descriptors: some 10 us */
+#define LOOK_NS  20000 /* between two looks at the descriptors meanwhile */
 
 /* A reload's old cloud and its configuration, kept until no transfer can use them. */
 struct retired {
@@ -64,7 +61,8 @@ struct ulm_daemon {
     uv_signal_t sigterm, sigint, sighup;
     int64_t armed_us; /* what `deadline` waits for; INT64_MAX = it does not run */
     uv_idle_t awake;
-    int64_t awake_us; /* since when an opener is between its first word and its end; 0 = none is */
+    int64_t awake_us;   /* since when; 0 = no opener is between its first word and its end */
+    uint64_t awake_for; /* its ticket */
     bool may_stay_awake;
     atomic_bool told; /* by the worker, since the loop last looked */
     bool loop_open, handles_open, stopping;
@@ -83,28 +81,30 @@ static int64_t now_us(void)
 static void on_worker(void *data) /* on the engine's thread */
 {
     struct ulm_daemon *d = data;
-    atomic_store_explicit(&d->told, true, memory_order_relaxed);
     (void)uv_async_send(&d->wake);
+    atomic_store_explicit(&d->told, true, memory_order_relaxed);
 }
 
 static void on_awake(uv_idle_t *idle)
 {
     struct ulm_daemon *d = idle->data;
-    for (int i = 0; i < AWAKE_TURNS && !atomic_load_explicit(&d->told, memory_order_relaxed); i++)
+    uint64_t until = uv_hrtime() + LOOK_NS;
+    while (!atomic_load_explicit(&d->told, memory_order_relaxed) && uv_hrtime() < until)
         ulm_relax();
     atomic_store_explicit(&d->told, false, memory_order_relaxed);
     if (now_us() - d->awake_us > AWAKE_US)
         (void)uv_idle_stop(&d->awake);
 }
 
-static void stay_awake(struct ulm_daemon *d, bool yes)
+static void stay_awake(struct ulm_daemon *d, const struct ulm_result *result)
 {
-    if (yes && !d->awake_us && d->may_stay_awake) {
-        d->awake_us = now_us();
-        (void)uv_idle_start(&d->awake, on_awake);
-    } else if (!yes) {
+    if (result->kind != ULM_RESULT_WORD) {
         d->awake_us = 0;
         (void)uv_idle_stop(&d->awake);
+    } else if (d->may_stay_awake && (!d->awake_us || d->awake_for != result->ticket)) {
+        d->awake_us = now_us();
+        d->awake_for = result->ticket;
+        (void)uv_idle_start(&d->awake, on_awake);
     }
 }
 
@@ -113,7 +113,7 @@ static void on_result(void *data, const struct ulm_result *result)
     struct ulm_daemon *d = data;
     if (result->kind == ULM_RESULT_FAILED)
         ulm_log(ULM_LOG_ERROR, "engine: %s", result->text);
-    stay_awake(d, result->kind == ULM_RESULT_WORD);
+    stay_awake(d, result);
     ulm_core_engine_result(d->core, result, now_us());
 }
 
@@ -545,9 +545,6 @@ void ulm_daemon_run(struct ulm_daemon *d)
             d->engine ? "model " : "no model", d->engine ? ulm_engine_info(d->engine)->name : "",
             d->engine ? " " : "", d->engine ? ulm_engine_info(d->engine)->quantisation : "",
             d->config->n_endpoints, d->config->n_endpoints == 1 ? "" : "s");
-#ifdef __GLIBC__
-    (void)malloc_trim(0); /* what reading the model and the libraries' start left behind */
-#endif
     notify_ready(d);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
 }

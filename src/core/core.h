@@ -55,7 +55,7 @@ struct ulm_session {
     /* The opener. */
     uint64_t ticket;
     bool engine_open; /* a job of the ticket may still give results */
-    bool neutral;     /* the opener is a configured text */
+    bool neutral;     /* the opener is a neutral text */
     struct ulm_buf opener;
     unsigned opener_words;
 

@@ -225,16 +225,14 @@ static void on_finished(struct ulm_session *s, const struct ulm_result *result)
         return;
     s->engine_open = false;
     size_t from = s->answer.len;
-    if (!(result->confidence < s->min_confidence)) {
-        struct ulm_stitch joint;
-        ulm_stitch_init(&joint, s->opener.data, /* strip */ false, /* watch */ false);
-        int r = ulm_stitch_feed(&joint, result->text, strlen(result->text), &s->answer);
-        if (r == 0)
-            r = ulm_stitch_end(&joint, &s->answer);
-        if (r < 0) {
-            session_fail(s);
-            return;
-        }
+    struct ulm_stitch joint;
+    ulm_stitch_init(&joint, s->opener.data, /* strip */ false, /* watch */ false);
+    int r = ulm_stitch_feed(&joint, result->text, strlen(result->text), &s->answer);
+    if (r == 0)
+        r = ulm_stitch_end(&joint, &s->answer);
+    if (r < 0) {
+        session_fail(s);
+        return;
     }
     if (s->answer.len == from) {
         close_locally(s);

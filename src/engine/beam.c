@@ -65,6 +65,13 @@ static void offer(struct search *s, const struct hypothesis *h, double logp, uns
     s->has_best = true;
 }
 
+/* The confidence is that of greedy decoding: a word too many is not said, and does not count. */
+static void offer_end(struct search *s, const struct hypothesis *h, const struct ulm_choice *end)
+{
+    bool own = ulm_opener_is_end(s->d, end->id);
+    offer(s, h, h->logp + (own ? (double)end->logp : 0), h->tokens + own);
+}
+
 /* Keeps the extensions sorted by falling log-probability, at most `width`. */
 static unsigned insert(struct extension *list, unsigned n, unsigned width, struct extension item)
 {
@@ -107,7 +114,7 @@ static unsigned extend(struct search *s, struct extension *list)
                 continue;
             double logp = h->logp + (double)choices[i].logp;
             if (choices[i].end)
-                offer(s, h, logp, h->tokens + 1);
+                offer_end(s, h, &choices[i]);
             else
                 n = insert(list, n, s->width, (struct extension){from, choices[i], logp});
         }

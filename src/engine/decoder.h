@@ -41,6 +41,7 @@ struct ulm_watch {
     void (*word)(void *data, const char *text, size_t len); /* a word with its leading space */
     void (*ready)(void *data); /* the prompt is in the cache, decoding starts; or NULL */
     void *data;
+    bool (*late)(void *data); /* no time for a second look? or NULL: there always is */
 };
 
 struct ulm_outcome {

@@ -13,7 +13,7 @@
 #include "engine/tokenizer.h"
 
 #define ULM_SLOTS   5u   /* the first holds the head of all prompts and is never overwritten */
-#define ULM_SEARCH  4u   /* hypotheses when the guard stopped the greedy choice */
+#define ULM_SEARCH  4u   /* hypotheses where the greedy choice was stopped or unsure */
 #define ULM_RESERVE 128u /* tokens of the context kept for what is generated */
 
 /* A sequence and the ids that are in it. */
@@ -52,6 +52,9 @@ struct ulm_choice {
     bool end;   /* it ends the opener; nothing is appended */
     float logp; /* of the token among all tokens */
 };
+
+/* The model's own end of an opener, not one that a rule makes of a word too many. */
+bool ulm_opener_is_end(const struct ulm_decoder *decoder, int32_t id);
 
 /* Up to `wanted` choices by falling probability that the rules leave, from one row of logits.
  * *ret_changed: the most likely token was not among them. Returns how many. */

@@ -139,6 +139,14 @@ static bool should_stop(void *data)
            (job->job.kind == ULM_JOB_DRAFT && atomic_load(&engine->give_way));
 }
 
+/* Asked before a second look at an opener: it takes about as long again. */
+static bool is_late(void *data)
+{
+    const struct ulm_engine *engine = data;
+    unsigned ms = engine->running->job.options.second_look_ms;
+    return ms && now_ns() - engine->began_ns > ms * INT64_C(1000000);
+}
+
 /* Copies what `numbers` holds into a result. */
 static void number(struct ulm_result *result, const struct ulm_outcome *numbers)
 {
@@ -205,7 +213,8 @@ static const char *failure(int error)
 /* Runs without the mutex. Whatever the job ends with is queued. */
 static void run(struct ulm_engine *engine, struct ulm_queued_job *queued)
 {
-    const struct ulm_watch watch = {.stop = should_stop, .word = say_word, .data = engine};
+    const struct ulm_watch watch = {
+        .stop = should_stop, .word = say_word, .late = is_late, .data = engine};
     const struct ulm_job *job = &queued->job;
     struct ulm_outcome outcome = {0};
     enum ulm_result_kind kind = ULM_RESULT_OPENED;

@@ -36,7 +36,7 @@ static size_t cut_character(const char *text, size_t len)
 }
 
 /* Whether the bytes are fit characters, the last of which may be cut. */
-static bool is_fit(const char *text, size_t len)
+bool ulm_guard_is_fit(const char *text, size_t len)
 {
     while (len) {
         uint32_t code;
@@ -449,7 +449,7 @@ bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line
         return false;
     struct ulm_line next = *line;
     ulm_line_add(&next, piece, len);
-    if (!is_fit(next.text + line->len - cut + opens, cut + len - opens))
+    if (!ulm_guard_is_fit(next.text + line->len - cut + opens, cut + len - opens))
         return false;
     if (!guard->on)
         return true;

@@ -57,6 +57,10 @@ bool ulm_guard_allows(const struct ulm_guard *guard, const struct ulm_line *line
 /* Whether the line may end, or go on with a new word: its last word is whole. */
 bool ulm_guard_whole(const struct ulm_guard *guard, const struct ulm_line *line);
 
+/* Nothing in it that no opener may have: white space, controls, what cannot be seen. It may end
+ * within a character. */
+bool ulm_guard_is_fit(const char *text, size_t len);
+
 /* Whether the line takes up a word of content out of the request. */
 bool ulm_guard_grounded(const struct ulm_guard *guard, const struct ulm_line *line);
 

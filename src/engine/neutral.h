@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Texts that a model file carries for where its opener is not to be trusted. They name nothing, so
- * nothing in them can be wrong, but each suits one kind of request only; the model was taught which.
+ * nothing in them can be wrong, but each suits one kind of request only; the model was taught
+ * which. Each begins with a token of its own, so that one step of the model tells them apart.
  */
 #ifndef ULM_ENGINE_NEUTRAL_H
 #define ULM_ENGINE_NEUTRAL_H
@@ -9,14 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <ulmd/limits.h>
+
 #include "engine/gguf.h"
 #include "engine/tokenizer.h"
 
-#define ULM_NEUTRAL_MAX 32u
-
 struct ulm_neutral {
-    char *texts[ULM_NEUTRAL_MAX]; /* owned */
-    int32_t first[ULM_NEUTRAL_MAX]; /* their first tokens */
+    struct ulm_neutral_text {
+        char *text; /* owned */
+        int32_t first;
+        unsigned words;
+    } texts[ULM_NEUTRAL_MAX];
     unsigned n;
     double below; /* `ulm.min_confidence`: the mean log-probability that asks for one; -INFINITY */
 };
@@ -27,8 +31,9 @@ int ulm_neutral_load(struct ulm_neutral *neutral, const struct ulm_gguf *gguf,
                      const struct ulm_tokenizer *tokenizer, char *reterr, size_t reterr_size);
 void ulm_neutral_deinit(struct ulm_neutral *neutral);
 
-/* The text whose first token is likeliest by the logits of an opener's first token; NULL without
- * texts. One step tells them apart, since each begins in a way of its own. */
-const char *ulm_neutral_pick(const struct ulm_neutral *neutral, const float *logits);
+/* The text of at most max_words words whose first token is likeliest by the logits of an opener's
+ * first token; NULL where there is none. */
+const char *ulm_neutral_pick(const struct ulm_neutral *neutral, const float *logits,
+                             unsigned max_words);
 
 #endif

@@ -4,8 +4,8 @@
  * token opens another or the opener ends, so no word is ever cut. The opener ends where the model
  * ends it (never before min_words), or where one word more than max_words would begin. As long as
  * the guard has nothing against the model's own choice this is plain greedy decoding (or sampling);
- * at its first objection the rest of the opener is searched for, see search_on; and all of it, where
- * the whole is less likely than wanted and no word has left yet, see look_again.
+ * at its first objection the rest of the opener is searched for, see search_on; and all of it,
+ * where the whole is less likely than wanted and no word has left yet, see look_again.
  */
 #include <errno.h>
 #include <math.h>
@@ -20,7 +20,7 @@
 
 /* --- which tokens may follow --- */
 
-static bool is_end(const struct ulm_decoder *d, int32_t id)
+bool ulm_opener_is_end(const struct ulm_decoder *d, int32_t id)
 {
     return id == ulm_chat_end(d->chat) || id == ulm_tokenizer_eos(d->tokenizer);
 }
@@ -35,7 +35,7 @@ static bool opens_word(const struct ulm_decoder *d, int32_t id)
 static bool may_follow(const struct ulm_decoder *d, const struct ulm_line *line,
                        const struct ulm_opener_options *options, int32_t id, bool *ret_end)
 {
-    *ret_end = is_end(d, id);
+    *ret_end = ulm_opener_is_end(d, id);
     if (*ret_end)
         return line->words >= options->min_words && ulm_guard_whole(&d->guard, line);
     if (ulm_tokenizer_is_control(d->tokenizer, id))
@@ -58,8 +58,7 @@ static size_t best_of_all(struct ulm_decoder *d, const struct ulm_line *line,
     int32_t best = -1;
     for (int32_t id = 0; (size_t)id < d->vocabulary; id++) {
         bool end;
-        if ((best >= 0 && !(logits[id] > logits[best])) ||
-            !may_follow(d, line, options, id, &end))
+        if ((best >= 0 && !(logits[id] > logits[best])) || !may_follow(d, line, options, id, &end))
             continue;
         best = id;
         *ret = (struct ulm_choice){id, end, logits[id] - sum};
@@ -86,7 +85,7 @@ size_t ulm_opener_choices(struct ulm_decoder *d, const struct ulm_line *line,
             if (may_follow(d, line, options, id, &end))
                 choices[found++] = (struct ulm_choice){id, end, logits[id] - sum};
             else if (i == 0)
-                *ret_changed = !is_end(d, id) || line->words >= options->min_words;
+                *ret_changed = !ulm_opener_is_end(d, id) || line->words >= options->min_words;
         }
         seen = n;
     }
@@ -166,7 +165,7 @@ static int speak(struct ulm_decoder *d, struct ulm_slot *slot,
         if (!n)
             break;
         struct ulm_choice choice = pick(d, &sampler, choices, n);
-        if (!choice.end || is_end(d, choice.id)) {
+        if (!choice.end || ulm_opener_is_end(d, choice.id)) {
             speech->logp += (double)choice.logp;
             speech->tokens++;
         }
@@ -213,11 +212,14 @@ static int look_again(struct ulm_decoder *d, struct ulm_slot *slot,
     struct ulm_speech other = {.line = {.cap = ULM_OPENER_MAX}};
     if (!begin_anew(d, slot, prompt_tokens))
         return 0;
-    *ret_neutral = ulm_neutral_pick(&d->neutral, d->logits);
-    if (options->beam > 1 || options->temperature > 0)
+    *ret_neutral = ulm_neutral_pick(&d->neutral, d->logits, options->max_words);
+    bool late = watch->late && watch->late(watch->data);
+    if (options->beam > 1 || options->temperature > 0 || late)
         return 0;
     int r = ulm_beam_search(d, slot, options, ULM_SEARCH, &other, watch, &other);
-    if (r == 0 && confidence_of(&other) > confidence_of(speech))
+    /* Where no beginning came to an end, what is left of one may be short and so look likely. */
+    if (r == 0 && other.line.words >= options->min_words &&
+        confidence_of(&other) > confidence_of(speech))
         *speech = other;
     return r;
 }

@@ -49,19 +49,21 @@ static int encode(struct ulm_chat *chat, const char *text, size_t len, struct pa
 }
 
 /* Whether it is several words in capitals alone, which a model this small takes for strange words;
- * one word may be an acronym. */
+ * one word may be an acronym, and so may capitals among letters that have no case. */
 static bool is_shouted(const char *text, size_t len)
 {
-    size_t capitals = 0, words = ulm_count_words(text);
+    size_t capitals = 0;
+    if (len > ULM_INPUT_MAX || ulm_count_words(text) < 2)
+        return false;
     for (size_t i = 0; i < len;) {
         uint32_t code;
         int n = ulm_utf8_decode(text + i, len - i, &code);
-        if (n <= 0 || ulm_to_upper(code) != code)
+        if (n <= 0 || (ulm_is_letter(code) && !ulm_is_upper(code)))
             return false;
         capitals += ulm_is_upper(code);
         i += (size_t)n;
     }
-    return words > 1 && capitals >= SHOUTED_MIN;
+    return capitals >= SHOUTED_MIN;
 }
 
 static int add_lowered(struct ulm_buf *out, const char *text)

@@ -61,11 +61,10 @@ static uint64_t hash_pair(int32_t left, int32_t right)
     return h ^ h >> 31;
 }
 
-/* At most three quarters full. */
 static size_t table_size(size_t n)
 {
     size_t size = 16;
-    while (size < n + n / 3)
+    while (size < n + n / 3) /* three quarters full at most */
         size *= 2;
     return size;
 }

@@ -58,14 +58,15 @@ static int print_json(const struct ulm_outcome *outcome, const struct clock *clo
 {
     ULM_CLEANUP_BUF struct ulm_buf buf = ULM_BUF_INIT(16 * ULM_OPENER_MAX);
     if (ulm_buf_add_str(&buf, "{\"opener\":") < 0 || ulm_json_add_string(&buf, outcome->text) < 0 ||
-        ulm_buf_add_fmt(&buf,
-                        ",\"words\":%u,\"neutral\":%s,\"confidence\":%.4f,\"tokens\":%u,\"prefill_ms\":%.3f,"
-                        "\"total_ms\":%.3f,\"prompt_tokens\":%u,\"guard_hits\":%u,"
-                        "\"prompt_shortened\":%s}",
-                        outcome->words, outcome->neutral ? "true" : "false", outcome->confidence, outcome->generated_tokens,
-                        (double)(clock->ready - clock->start) / 1000,
-                        (double)(end - clock->start) / 1000, outcome->prompt_tokens,
-                        outcome->guard_hits, outcome->prompt_shortened ? "true" : "false") < 0)
+        ulm_buf_add_fmt(
+            &buf,
+            ",\"words\":%u,\"neutral\":%s,\"confidence\":%.4f,\"tokens\":%u,"
+            "\"prefill_ms\":%.3f,\"total_ms\":%.3f,\"prompt_tokens\":%u,\"guard_hits\":%u,"
+            "\"prompt_shortened\":%s}",
+            outcome->words, outcome->neutral ? "true" : "false", outcome->confidence,
+            outcome->generated_tokens, (double)(clock->ready - clock->start) / 1000,
+            (double)(end - clock->start) / 1000, outcome->prompt_tokens, outcome->guard_hits,
+            outcome->prompt_shortened ? "true" : "false") < 0)
         return ulm_fail("out of memory");
     puts(ulm_buf_str(&buf));
     return ULM_EXIT_OK;

@@ -50,6 +50,22 @@ class Signals(harness.Case):
         while not user.ask("q").text.startswith("After that"):
             self.assertLess(time.monotonic(), until, daemon.log())
 
+    def test_the_model_file_says_when_it_is_unsure(self):
+        """Without a word of configuration; `off` takes it away, `model` brings it back."""
+        daemon = self.daemon(model=os.path.join(harness.DATA, "reference", "tiny-f32.gguf"))
+        user = self.client(daemon)
+        texts = ("Say that thing then:", "What is it then", "You say the thing")
+        said = user.ask("what is it").opener
+        self.assertIn(said, texts)
+        self.assertEqual(daemon.status()["counters"]["opener_neutral"], 1)
+        for setting, neutral in (("off", False), ("model", True)):
+            daemon.sections["opener"]["min_confidence"] = setting
+            daemon.write_config()
+            daemon.signal(signal.SIGHUP)
+            until = time.monotonic() + harness.WAIT
+            while (user.ask("what is it").opener in texts) != neutral:
+                self.assertLess(time.monotonic(), until, daemon.log())
+
     def test_hup_with_a_bad_configuration_changes_nothing(self):
         daemon = self.daemon(NEUTRAL)
         user = self.client(daemon)

@@ -131,11 +131,13 @@ class Privacy(harness.Case):
                 {"role": "user", "content": SECRETS["turn"]},
                 {"role": "assistant", "content": SECRETS["turn"]}])
             user.ask(SECRETS["question"], session="s")
+        user.ask("ALL OF IT SHOUTED")  # and taken in lower case
         needles = [SECRETS[name].encode() for name in ("question", "fact", "turn", "answer", "key")]
+        needles += [b"all of it shouted"]
         self.assertGreater(harness.count_in_memory(daemon.process.pid, needles)[needles[3]], 0)
         user.request("reset", session="s")
         user.close()
-        expected = dict(zip(needles, (0, 0, 0, 0, 1)))
+        expected = dict(zip(needles, (0, 0, 0, 0, 1, 0)))
         until = time.monotonic() + harness.WAIT
         while (found := harness.count_in_memory(daemon.process.pid, needles)) != expected:
             self.assertLess(time.monotonic(), until, f"still there: {found}")

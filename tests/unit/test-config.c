@@ -50,6 +50,16 @@ START_TEST(test_defaults)
     ck_assert(c->core.opener.guard && !c->core.opener.hold && !c->core.words_auto);
     ck_assert(c->core.ahead);
     ck_assert(isnan(c->core.min_confidence)); /* as the model file says */
+    const struct ulm_model_info advice = {.min_confidence = -0.25};
+    ulm_config_take_advice(c, &advice);
+    ck_assert_double_eq(c->core.min_confidence, -0.25);
+    struct ulm_config *off = good("[opener]\nmin_confidence = off\n");
+    struct ulm_config *model = good("[opener]\nmin_confidence = model\n");
+    ulm_config_take_advice(off, &advice);
+    ulm_config_take_advice(model, NULL);
+    ck_assert(isinf(off->core.min_confidence) && isinf(model->core.min_confidence));
+    ulm_config_free(off);
+    ulm_config_free(model);
     ck_assert_uint_eq(c->core.opener_wait_ms, 300);
     ck_assert_uint_eq(c->core.first_byte_ms, 4500);
     ck_assert_uint_eq(c->core.first_text_ms, 12000);
@@ -87,7 +97,7 @@ START_TEST(test_values)
     ck_assert_uint_eq(c->engine.threads, 2);
     ck_assert_str_eq(c->engine.system, "Speak ; always # briefly");
     ck_assert_double_eq(c->core.min_confidence, -1.5);
-    ck_assert(c->core.opener.hold && c->core.words_auto);
+    ck_assert(!c->core.opener.hold && c->core.words_auto); /* core holds by min_confidence */
     ck_assert_uint_eq(c->core.n_neutral, 3);
     ck_assert_str_eq(c->core.neutral[1], "Let me see ; then");
     ck_assert_uint_eq(c->core.opener.seed, UINT64_MAX);
@@ -187,7 +197,8 @@ START_TEST(test_ranges)
         {"opener", "max_words = 99", "max_words: must be a whole number from 1 to 16"},
         {"opener", "min_words = many", "min_words: must be a whole number from 1 to 16"},
         {"opener", "words = some", "words: must be fixed or auto"},
-        {"opener", "min_confidence = 1", "min_confidence: must be model, off, or a mean log-probability"},
+        {"opener", "min_confidence = 1",
+         "min_confidence: must be model, off, or a mean log-probability"},
         {"opener", "min_confidence = nan", "min_confidence: must be model, off, or a mean"},
         {"opener", "temperature = -1", "temperature: must be a number from 0 to 10"},
         {"opener", "top_p = 0", "top_p: must be a number above 0, at most 1"},
@@ -255,7 +266,7 @@ static void in_new_dir(void)
 static void remove_dir(void)
 {
     static const char *const names[] = {
-        "continuator.txt", "continuator-plain.txt", "answer.txt",      "ulmd.conf", "key",
+        "continuator.txt", "continuator-plain.txt", "answer.txt",       "ulmd.conf", "key",
         "mine.txt",        "ulmd.cloud-key",        "ulmd.cloud-key.b", "pipe"};
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -28,8 +28,12 @@ static void word(void *data, const char *text, size_t len)
 
 static const struct ulm_watch watch = {.stop = stop, .word = word};
 
-static const struct ulm_opener_options plain = {
-    .min_words = 4, .max_words = 8, .guard = true, .beam = 1, .top_p = 1};
+static const struct ulm_opener_options plain = {.min_words = 4,
+                                                .max_words = 8,
+                                                .guard = true,
+                                                .beam = 1,
+                                                .top_p = 1,
+                                                .min_confidence = -INFINITY};
 
 static void open_decoder(const char *system)
 {
@@ -383,6 +387,22 @@ START_TEST(test_stop)
         stop_after = looks;
         ck_assert_int_eq(ask("what is it", &plain, &outcome), ULM_STOPPED);
     }
+    /* In the second look, too. */
+    struct ulm_opener_options held = plain;
+    held.hold = true;
+    held.min_confidence = 0;
+    const struct fake_reply unsure[] = {replies[0], {"What is it to say", 9, false}};
+    fake_reset(unsure, 2);
+    int stopped[2] = {0};
+    for (int looks = 0; looks < 60; looks++) {
+        stop_after = looks;
+        stopped[0] += ask("what is it", &plain, &outcome) == ULM_STOPPED;
+        stop_after = looks;
+        stopped[1] += ask("what is it", &held, &outcome) == ULM_STOPPED;
+    }
+    ck_assert_int_gt(stopped[0], 4);
+    ck_assert_int_gt(stopped[1], stopped[0] + 4);
+    fake_reset(replies, 1);
     /* And the next one starts clean. */
     stop_after = -1;
     ck_assert_int_eq(ask("what is it", &plain, &outcome), 0);

@@ -89,6 +89,7 @@ START_TEST(test_shouting)
         {"USB C", "USB C"},
         {"WHAT IS a FUSE", "WHAT IS a FUSE"},
         {"東京 東京", "東京 東京"},
+        {"NASA 和 ESA 的区别", "NASA 和 ESA 的区别"},
     };
     open_chat("BE BRIEF NOW", 384);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
