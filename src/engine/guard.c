@@ -158,13 +158,33 @@ static bool known_with_suffix(const struct place *place, const char *word, size_
     return false;
 }
 
+/* A model that runs in a circle joins and joins: three words at most, and none to itself. */
+static bool joins_on(const char *word, size_t len)
+{
+    unsigned joints = 0;
+    const char *part = word, *before = NULL;
+    size_t before_len = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i < len && word[i] != '-')
+            continue;
+        size_t n = (size_t)(word + i - part);
+        joints += i < len;
+        if (before && n && n == before_len && !memcmp(part, before, n))
+            return true;
+        before = part;
+        before_len = n;
+        part = word + i + 1;
+    }
+    return joints > 2;
+}
+
 /* A word without the punctuation around it: known, or known words joined by hyphens. */
 static bool core_fits(const struct place *place, const char *word, size_t len, bool whole)
 {
     if (known(place, word, len, whole) || known_with_suffix(place, word, len, whole))
         return true;
     const char *hyphen = memrchr(word, '-', len);
-    if (!hyphen || hyphen == word)
+    if (!hyphen || hyphen == word || joins_on(word, len))
         return false;
     size_t left = (size_t)(hyphen - word);
     if (!core_fits(place, word, left, true))

@@ -189,6 +189,8 @@ START_TEST(test_guard)
         "The way\nto say it",                                   /* white space, markup, controls */
         "The  way to say it",         "The *way* to say it",
         "The\xe2\x80\xae way to say", "The wayz to say it", /* no word of the lexicon */
+        "The way-to-say-it is to",  /* joined without end, or to itself */
+        "The way-way to say",
         "What to say to say",                               /* a dangling repeat is no way out */
     };
     for (size_t i = 0; i + 1 < sizeof refused / sizeof *refused; i++)
