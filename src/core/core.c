@@ -58,7 +58,8 @@ static struct ulm_opener_options opener_options(const struct ulm_core *core,
         options.min_words = options.max_words;
     options.hold = options.hold || core->config.min_confidence > -INFINITY;
     options.min_confidence = core->config.min_confidence;
-    options.second_look_ms = core->config.opener_wait_ms / 3;
+    /* A second look may take nine times as long as the first. */
+    options.second_look_ms = core->config.opener_wait_ms / 10;
     return options;
 }
 

@@ -139,7 +139,7 @@ static bool should_stop(void *data)
            (job->job.kind == ULM_JOB_DRAFT && atomic_load(&engine->give_way));
 }
 
-/* Asked before a second look at an opener: it takes about as long again. */
+/* Asked before a second look at an opener. */
 static bool is_late(void *data)
 {
     const struct ulm_engine *engine = data;
