@@ -15,6 +15,7 @@ DANGER = (rf"^(?!Whether|When|Before).*(emergency|emergencies|\bvet now\b|urgent
           rf"^(?!Whether|When|Before)(?i:.*\b({BODY})).*\bneeds?$")
 
 # Each begins with a token of its own that few openers begin with: so one step of the model tells which it is led to.
+# What follows that word can be put otherwise without training anew.
 # text, the openers it stands for; the first that matches counts
 NEUTRAL = [
     ("Thank you for telling me that, and", r"I'm really glad you told|glad you're still here|so sorry it feels"),
@@ -25,12 +26,12 @@ NEUTRAL = [
     ("Sorry you're going through that, and", r"^(I'm (so |really |very )?sorry)|sounds (so|really|very) "),
     ("Have a listen to this one:", r"^Here('s| is| are)|^A (name|slogan|title|nickname)|^One (name|slogan|title)|name for your"),
     ("According to the evidence so far,", r"^The (idea|claim|notion|evidence|belief|story|rumou?r|theory)"),
-    ("It depends on a few things:", r"^Whether|depends( on)?$"),
+    ("It is worth checking that now, because", r"^Whether|depends( on)?$"),
     ("Something that often helps here is", r"^(When|If|Before|After) "),
     ("Let me walk you through that:", r"^To "),
     ("Give me a second to check:", r"^(Checking|Looking|Searching|Finding|Scanning|Reading)\b|^(Your|The nearest|The next|The closest|The sign|The weather|The label|The menu)\b|right now|last seen|in front of you|^You "),
-    ("Most people wonder about that, and", r"^(Being|Feeling|Talking|Telling|Choosing|Losing|Falling|Having|Not|Missing|Leaving|Asking)\b|^\w+ing\b.*\b(is|are|was|can|could|may|might|takes|means|happens|gets|feels|tends)\b"),
-    ("Okay, taking care of that now:", r"^\w+ing\b"),
+    ("Most people have been there, and", r"^(Being|Feeling|Talking|Telling|Choosing|Losing|Falling|Having|Not|Missing|Leaving|Asking)\b|^\w+ing\b.*\b(is|are|was|can|could|may|might|takes|means|happens|gets|feels|tends)\b"),
+    ("Okay, here's where things stand with that:", r"^\w+ing\b"),
     ("Well, the answer to that is", r""),
 ]
 
