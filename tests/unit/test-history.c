@@ -88,7 +88,7 @@ START_TEST(test_who_begins_many_forgets_its_own)
 {
     struct ulm_history history;
     const struct ulm_turn *turns;
-    char name[8];
+    char name[16];
     ulm_history_init(&history, 4, 2);
     add(&history, 1, "home", "q", "a");
     add(&history, 2, "work", "q", "a");
