@@ -291,12 +291,11 @@ static int check_endpoint(struct ulm_config *config, struct ulm_config_endpoint 
 
 int ulm_config_check(struct ulm_config *config, char *reterr)
 {
-    struct ulm_opener_options *opener = &config->core.opener;
+    const struct ulm_opener_options *opener = &config->core.opener;
     if (opener->min_words > opener->max_words)
         return ulm_config_fault(reterr, &config->words_at,
                                 "[opener] min_words: must not be above max_words (%u)",
                                 opener->max_words);
-    opener->hold = opener->beam > 1;
     for (size_t i = 0; i < config->n_endpoints; i++) {
         int r = check_endpoint(config, &config->endpoints[i], reterr);
         if (r < 0)

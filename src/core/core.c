@@ -56,8 +56,8 @@ static struct ulm_opener_options opener_options(const struct ulm_core *core,
         options.max_words = ULM_WORDS_MAX;
     if (options.min_words > options.max_words)
         options.min_words = options.max_words;
-    options.hold = options.hold || core->config.min_confidence > -INFINITY;
     options.min_confidence = core->config.min_confidence;
+    options.hold = options.beam > 1 || options.min_confidence > -INFINITY;
     /* A second look may take nine times as long as the first. */
     options.second_look_ms = core->config.opener_wait_ms / 10;
     return options;
@@ -95,7 +95,6 @@ static struct ulm_session *session_new(struct ulm_core *core, struct ulm_sink *s
         .retractable =
             ask->retractable < 0 ? ask->medium == ULM_MEDIUM_DISPLAY : ask->retractable > 0,
         .opener_options = opener_options(core, ask),
-        .min_confidence = config->min_confidence,
         .asked_us = core->now_us,
         .opener_wait_us = (int64_t)config->opener_wait_ms * MS,
         .first_byte_us = (int64_t)config->first_byte_ms * MS,

@@ -47,7 +47,6 @@ struct ulm_session {
 
     /* The values it began with. */
     struct ulm_opener_options opener_options;
-    double min_confidence;
     int64_t asked_us;
     int64_t opener_wait_us, first_byte_us, first_text_us, thinking_us, stalled_us, idle_us;
     int64_t total_us;

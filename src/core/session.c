@@ -169,7 +169,7 @@ static int say_words(struct ulm_session *s, const char *text)
 static const char *choose_opener(struct ulm_session *s, const struct ulm_result *result)
 {
     const struct ulm_core_config *config = &s->core->config;
-    if (!s->opener_options.hold || !(result->confidence < s->min_confidence))
+    if (!s->opener_options.hold || !(result->confidence < s->opener_options.min_confidence))
         return result->text;
     if (config->n_neutral == 0 && !result->neutral)
         return "";

@@ -116,6 +116,14 @@ static struct ulm_choice pick(struct ulm_decoder *d, struct ulm_sampler *sampler
     return choices[ulm_sampler_draw(sampler, d->logits, ids, n)];
 }
 
+/* Back to where the slot held n tokens, with the logits of the next. */
+static bool go_back(struct ulm_decoder *d, struct ulm_slot *slot, unsigned n)
+{
+    slot->n = n - 1;
+    ulm_kv_truncate(slot->kv, slot->n);
+    return ulm_decoder_step(d, slot, slot->ids[slot->n]);
+}
+
 /* A point to come back to: the beginning of the word at hand. */
 struct mark {
     struct ulm_speech speech;
@@ -129,13 +137,11 @@ static int search_on(struct ulm_decoder *d, struct ulm_slot *slot, const struct 
                      const struct ulm_opener_options *options, const struct ulm_watch *watch,
                      struct ulm_speech *ret)
 {
-    bool back = slot->n != mark->at;
-    slot->n = back ? mark->at - 1 : slot->n;
-    ulm_kv_truncate(slot->kv, slot->n);
-    if (back) {
-        if (!ulm_decoder_step(d, slot, slot->ids[slot->n]))
-            return -ENOBUFS;
-    }
+    bool here = slot->n == mark->at;
+    if (here)
+        ulm_kv_truncate(slot->kv, slot->n);
+    if (!here && !go_back(d, slot, mark->at))
+        return -ENOBUFS;
     return ulm_beam_search(d, slot, options, ULM_SEARCH, &mark->speech, watch, ret);
 }
 
@@ -193,14 +199,6 @@ static double confidence_of(const struct ulm_speech *speech)
     return speech->tokens ? speech->logp / speech->tokens : 0;
 }
 
-/* Back to where the opener begins, with the logits of its first token. */
-static bool begin_anew(struct ulm_decoder *d, struct ulm_slot *slot, unsigned prompt_tokens)
-{
-    slot->n = prompt_tokens - 1;
-    ulm_kv_truncate(slot->kv, slot->n);
-    return ulm_decoder_step(d, slot, slot->ids[slot->n]);
-}
-
 /* Greedy mostly goes astray at its first words, and several beginnings at once then find a better
  * way more often than not. *ret_neutral: the text of the model file for where they do not, or NULL.
  * 0, ULM_STOPPED, -ENOMEM. */
@@ -210,7 +208,7 @@ static int look_again(struct ulm_decoder *d, struct ulm_slot *slot,
                       const char **ret_neutral)
 {
     struct ulm_speech other = {.line = {.cap = ULM_OPENER_MAX}};
-    if (!begin_anew(d, slot, prompt_tokens))
+    if (!go_back(d, slot, prompt_tokens))
         return 0;
     *ret_neutral = ulm_neutral_pick(&d->neutral, d->logits, options->max_words);
     bool late = watch->late && watch->late(watch->data);

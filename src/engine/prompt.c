@@ -53,7 +53,7 @@ static int encode(struct ulm_chat *chat, const char *text, size_t len, struct pa
 static bool is_shouted(const char *text, size_t len)
 {
     size_t capitals = 0;
-    if (len > ULM_INPUT_MAX || ulm_count_words(text) < 2)
+    if (len > ULM_INPUT_MAX)
         return false;
     for (size_t i = 0; i < len;) {
         uint32_t code;
@@ -63,7 +63,7 @@ static bool is_shouted(const char *text, size_t len)
         capitals += ulm_is_upper(code);
         i += (size_t)n;
     }
-    return capitals >= SHOUTED_MIN;
+    return capitals >= SHOUTED_MIN && ulm_count_words(text) > 1;
 }
 
 static int add_lowered(struct ulm_buf *out, const char *text)

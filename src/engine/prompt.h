@@ -7,8 +7,8 @@
  *     <|im_start|>assistant\n
  *
  * Without system text and facts there is no system turn. What is asked is data: a control token
- * written in it stays text. A turn of two words or more and six letters, all
- * capitals, goes in lower case.
+ * written in it stays text. A turn of two words or more and six letters, all capitals, goes in
+ * lower case.
  */
 #ifndef ULM_ENGINE_PROMPT_H
 #define ULM_ENGINE_PROMPT_H

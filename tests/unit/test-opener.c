@@ -35,6 +35,15 @@ static const struct ulm_opener_options plain = {.min_words = 4,
                                                 .top_p = 1,
                                                 .min_confidence = -INFINITY};
 
+/* Nothing leaves before the whole is known and judged. */
+static struct ulm_opener_options held_for(double min_confidence)
+{
+    struct ulm_opener_options held = plain;
+    held.hold = true;
+    held.min_confidence = min_confidence;
+    return held;
+}
+
 static void open_decoder(const char *system)
 {
     char err[256] = "";
@@ -76,8 +85,7 @@ START_TEST(test_words)
     ck_assert_double_le(outcome.confidence, 0);
     ck_assert_double_gt(outcome.confidence, -0.01);
     /* Held: nothing before the end. */
-    struct ulm_opener_options held = plain;
-    held.hold = true;
+    const struct ulm_opener_options held = held_for(-INFINITY);
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert_str_eq(words, "");
     ck_assert_str_eq(outcome.text, "The way to say it,");
@@ -95,10 +103,8 @@ START_TEST(test_second_look)
                                          {"What thing to say it", 10, false},
                                          {"What then to say it", 10, false},
                                          {"The way to say it", 9.9f, false}};
-    struct ulm_opener_options held = plain;
-    held.hold = true;
+    struct ulm_opener_options held = held_for(-INFINITY);
     fake_reset(replies, 5);
-    held.min_confidence = -INFINITY;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert_msg(!strncmp(outcome.text, "What ", 5), "%s", outcome.text);
     double greedy = outcome.confidence;
@@ -128,10 +134,8 @@ START_TEST(test_neutral)
     const struct fake_reply replies[] = {{"The way to say it", 10, false},
                                          {"Then to say it is", 10, false},
                                          {"What is it", 9, true}};
-    struct ulm_opener_options held = plain;
-    held.hold = true;
+    struct ulm_opener_options held = held_for(-INFINITY);
     fake_reset(replies, 3);
-    held.min_confidence = -INFINITY;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
     ck_assert(!outcome.neutral && outcome.confidence < -0.01);
     ck_assert_str_ne(outcome.text, "What is it then");
@@ -390,9 +394,7 @@ START_TEST(test_stop)
         ck_assert_int_eq(ask("what is it", &plain, &outcome), ULM_STOPPED);
     }
     /* In the second look, too. */
-    struct ulm_opener_options held = plain;
-    held.hold = true;
-    held.min_confidence = 0;
+    const struct ulm_opener_options held = held_for(0);
     const struct fake_reply unsure[] = {replies[0], {"What is it to say", 9, false}};
     fake_reset(unsure, 2);
     int stopped[2] = {0};
