@@ -146,14 +146,21 @@ static void advance(struct search *s, const struct extension *list, unsigned n)
     s->now = next;
 }
 
-/* No live hypothesis can pass the best one: even with certain tokens to the last, a mean is no
- * better than its sum spread over as many tokens as may still come. */
-static bool decided(const struct search *s, unsigned budget)
+/* Tokens that a hypothesis may well grow to: three a word left, and two to end its last. */
+static unsigned grown(const struct search *s, const struct hypothesis *h)
+{
+    return h->tokens + 3 * (s->options->max_words - h->line.words) + 2;
+}
+
+/* No live hypothesis will pass the best one: even with certain tokens from here on, a mean is no
+ * better than its sum spread over as many tokens as it may grow to. */
+static bool decided(const struct search *s)
 {
     if (!s->has_best)
         return false;
     for (unsigned i = 0; i < s->n_live; i++) {
-        if (s->live[s->now][i].logp / budget + GROUNDED_BONUS > s->best_score)
+        const struct hypothesis *h = &s->live[s->now][i];
+        if (h->logp / grown(s, h) + GROUNDED_BONUS > s->best_score)
             return false;
     }
     return true;
@@ -171,7 +178,7 @@ int ulm_beam_search(struct ulm_decoder *d, struct ulm_slot *slot,
         return r;
     unsigned budget = 6 * options->max_words + 8;
     s.live[0][0] = (struct hypothesis){from->line, slot->kv, from->logp, from->tokens};
-    for (unsigned step = from->tokens; step < budget && !decided(&s, budget); step++) {
+    for (unsigned step = from->tokens; step < budget && !decided(&s); step++) {
         struct extension list[ULM_BEAM_MAX];
         unsigned n = extend(&s, list);
         if (!n || ulm_kv_len(s.live[s.now][0].kv) == d->context)
