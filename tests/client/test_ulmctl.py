@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import unittest
 
@@ -297,6 +298,23 @@ class Examples(unittest.TestCase):
                          (0, "The capital of Chile — no, of Peru. It is Lima.\n"), result.stderr)
         result = self.example({"ask": ERROR}, *WRAP, os.environ["EXAMPLE_ASK"])
         self.assertEqual((result.returncode, result.stdout), (1, b""))
+
+
+class Installed(unittest.TestCase):
+    def test_it_starts_from_where_it_is_installed(self):
+        """Under /usr the system's loader finds the library, and no path in the program is wanted."""
+        prefix = os.environ["PREFIX"]
+        with tempfile.TemporaryDirectory() as staged:
+            subprocess.run([os.environ["MESON"], "install", "-C", os.environ["BUILD"],
+                            "--no-rebuild", "--quiet", "--tags", "runtime", "--destdir", staged],
+                           check=True, timeout=60)
+            path = os.path.join(staged + prefix, os.environ["BINDIR"], "ulmctl")
+            if prefix == "/usr":
+                tags = subprocess.run(["readelf", "-d", path], check=True, capture_output=True).stdout
+                self.assertNotRegex(tags, rb"\bR(UN)?PATH\b")
+            else:
+                env = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}  # meson's, to the build
+                self.assertEqual(subprocess.run([*WRAP, path, "--version"], env=env, timeout=60).returncode, 0)
 
 
 if __name__ == "__main__":
