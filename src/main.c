@@ -123,6 +123,7 @@ int main(int argc, char **argv)
         }
     }
     if (optind < argc) {
+        (void)fprintf(stderr, "ulmd: unexpected argument %s\n", argv[optind]);
         print_usage(stderr);
         return EXIT_USAGE;
     }

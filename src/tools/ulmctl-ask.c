@@ -117,12 +117,11 @@ static void paint_delta(struct asking *a, const char *text)
         ulm_paint_add(&a->paint, text, a->tint);
 }
 
-static void print_safe(FILE *out, const char *text)
+static void print_safe(const char *text)
 {
     ULM_CLEANUP_BUF struct ulm_buf safe = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     if (ulm_safe_add(&safe, text, strlen(text)) == 0)
-        (void)fwrite(ulm_buf_str(&safe), 1, safe.len, out);
-    (void)fflush(out);
+        (void)fwrite(ulm_buf_str(&safe), 1, safe.len, stdout);
 }
 
 static void print_ms(FILE *out, const char *name, double ms)
@@ -194,40 +193,52 @@ static void show_plain(const struct asking *a, const struct ulm_client_event *e)
 {
     bool text = e->type == ULM_CLIENT_OPENER || e->type == ULM_CLIENT_DELTA;
     if (e->text && (a->stream ? text : e->type == ULM_CLIENT_DONE))
-        print_safe(stdout, e->text);
+        print_safe(e->text);
     if (e->type == ULM_CLIENT_DONE)
         (void)puts("");
+}
+
+/* The end: what it says of the answer, and the exit status. */
+static void conclude(struct asking *a, const struct ulm_client_event *e)
+{
+    a->ended = true;
+    if (e->type == ULM_CLIENT_ERROR) {
+        a->result = ULMCTL_ERROR;
+        if (!a->ctl->json)
+            ulmctl_complain("%s: %s", e->code ? e->code : "error", e->message ? e->message : "");
+    } else if (!e->reason || strcmp(e->reason, "complete") != 0) {
+        a->result = ULMCTL_INCOMPLETE;
+        if (!a->ctl->json && !a->ctl->term.live) /* there the last line has it */
+            ulmctl_complain("the answer is not complete: %s", e->reason ? e->reason : "?");
+    }
 }
 
 static void on_event(void *data, const struct ulm_client_event *e)
 {
     struct asking *a = data;
+    if (a->ended)
+        return;
     if (a->ctl->json) {
         (void)fwrite(e->line, 1, e->line_len, stdout);
         (void)putchar('\n');
-        (void)fflush(stdout);
     } else if (a->ctl->term.live) {
         show_live(a, e);
     } else {
         show_plain(a, e);
     }
-    if (e->type == ULM_CLIENT_ERROR) {
-        if (!a->ctl->json) {
-            if (a->paint.text.len > 0)
-                (void)puts("");
-            (void)fputs("ulmctl: ", stderr);
-            print_safe(stderr, e->code ? e->code : "error");
-            (void)fputs(": ", stderr);
-            print_safe(stderr, e->message ? e->message : "");
-            (void)fputc('\n', stderr);
-        }
-        a->result = ULMCTL_ERROR;
-    }
+    if (e->type == ULM_CLIENT_ERROR && a->paint.text.len > 0)
+        (void)puts("");
+    int written = ulmctl_flush();
+    if (e->type == ULM_CLIENT_ERROR || e->type == ULM_CLIENT_DONE)
+        conclude(a, e);
     if (a->paint.error < 0) {
         ulmctl_complain("%s", ulmctl_reason(a->paint.error));
         a->result = ULMCTL_ERROR;
     }
-    a->ended |= e->type == ULM_CLIENT_ERROR || e->type == ULM_CLIENT_DONE;
+    if (written != ULMCTL_OK) { /* nobody sees the rest: the daemon is told to leave off */
+        a->ended = true;
+        a->result = written;
+    }
 }
 
 static int run(struct asking *a)

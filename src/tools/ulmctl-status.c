@@ -12,7 +12,7 @@ struct fetch {
     enum ulm_client_event_type wanted;
     struct ulm_buf *line;
     bool ended;
-    int error;
+    int result; /* as of ulmctl_fetch */
 };
 
 static void on_event(void *data, const struct ulm_client_event *e)
@@ -20,11 +20,15 @@ static void on_event(void *data, const struct ulm_client_event *e)
     struct fetch *fetch = data;
     if (e->type == ULM_CLIENT_ERROR) {
         fetch->ended = true;
-        fetch->error = -EACCES;
+        ulm_buf_clear(fetch->line);
+        fetch->result = ulm_buf_add_fmt(fetch->line, "%s: %s", e->code ? e->code : "error",
+                                        e->message ? e->message : "");
+        if (fetch->result == 0)
+            fetch->result = 1;
     } else if (e->type == fetch->wanted) {
         fetch->ended = true;
         ulm_buf_clear(fetch->line);
-        fetch->error = ulm_buf_add(fetch->line, e->line, e->line_len);
+        fetch->result = ulm_buf_add(fetch->line, e->line, e->line_len);
     }
 }
 
@@ -44,7 +48,7 @@ int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_
             r = 0;
     }
     ulm_client_set_handler(client, NULL, NULL);
-    return fetch.ended ? fetch.error : r == 1 ? -ECONNRESET : r;
+    return fetch.ended ? fetch.result : r == 1 ? -ECONNRESET : r;
 }
 
 static struct ulm_pull at(struct ulm_pull value, const char *outer, const char *inner)
@@ -259,13 +263,13 @@ static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus)
             *prometheus = true;
         } else {
             if (c == 'p')
-                ulmctl_complain("%s has no --prometheus", argv[0]);
+                ulmctl_complain("%s has no --prometheus", ctl->command);
             return ULMCTL_USAGE;
         }
     }
     if (optind != argc || (ctl->json && prometheus && *prometheus)) {
         ulmctl_complain(optind != argc ? "%s takes no text" : "%s: --json or --prometheus",
-                        argv[0]);
+                        ctl->command);
         return ULMCTL_USAGE;
     }
     return ULMCTL_OK;
@@ -283,7 +287,9 @@ static int show(struct ulmctl *ctl, enum ulmctl_query query)
     r = ulmctl_fetch(client, query, &line);
     ulm_client_free(client);
 
-    struct ulm_pull event = ulm_pull_text(ulm_buf_str(&line), line.len);
+    struct ulm_pull event = {0};
+    if (r == 0)
+        event = ulm_pull_text(line.data, line.len);
     if (r == 0 && ctl->json)
         r = ulm_buf_add_fmt(&out, "%s\n", ulm_buf_str(&line));
     else if (r == 0 && query == ULMCTL_STATUS_PROMETHEUS)
@@ -292,8 +298,8 @@ static int show(struct ulmctl *ctl, enum ulmctl_query query)
         r = hello_text(event, &out);
     else if (r == 0)
         r = ulmctl_status_text(&ctl->term, event, &out);
-    if (r < 0) {
-        ulmctl_complain("%s", ulmctl_reason(r));
+    if (r != 0) {
+        ulmctl_complain("%s", r > 0 ? ulm_buf_str(&line) : ulmctl_reason(r));
         return ULMCTL_ERROR;
     }
     (void)fputs(ulm_buf_str(&out), stdout);

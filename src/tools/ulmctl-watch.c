@@ -210,7 +210,6 @@ static void draw(const struct ulm_term *term, const char *text)
         text += len + (text[len] == '\n');
     }
     (void)fputs("\033[J\033[?7h", term->out);
-    (void)fflush(term->out);
 }
 
 static int show_once(struct watch *w)
@@ -221,11 +220,13 @@ static int show_once(struct watch *w)
     ulm_term_measure(term);
     if (!w->client)
         (void)ulm_client_connect(w->ctl->socket, &w->client);
-    if (w->client && ulmctl_fetch(w->client, ULMCTL_STATUS, &line) < 0)
+    int r = w->client ? ulmctl_fetch(w->client, ULMCTL_STATUS, &line) : -ENOTCONN;
+    if (r != 0) {
         w->client = ulm_client_free(w->client);
-    int r;
-    if (!w->client) {
-        r = ulm_buf_add_str(&out, "no daemon: waiting for it\n");
+        const char *why = r > 0 ? ulm_buf_str(&line) : "no daemon";
+        r = ulm_safe_add(&out, why, strlen(why));
+        if (r == 0)
+            r = ulm_buf_add_str(&out, ": waiting for it\n");
     } else {
         struct ulm_pull status = ulm_pull_text(line.data, line.len);
         r = term->live ? ulmctl_watch_screen(term, status, &out) : ulmctl_watch_line(status, &out);
@@ -236,14 +237,13 @@ static int show_once(struct watch *w)
         draw(term, ulm_buf_str(&out));
     else
         (void)fputs(ulm_buf_str(&out), term->out);
-    (void)fflush(term->out);
     return 0;
 }
 
 int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv)
 {
     struct watch w = {.ctl = ctl, .interval_s = 1};
-    int r = parse(&w, argc, argv);
+    int written = ULMCTL_OK, r = parse(&w, argc, argv);
     if (r == ULMCTL_OK)
         r = ulmctl_connect(ctl, &w.client);
     if (r != ULMCTL_OK)
@@ -253,7 +253,8 @@ int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv)
         (void)fputs("\033[?1049h\033[?25l\033[2J", ctl->term.out);
     for (unsigned long shown = 1; !ulmctl_interrupted; shown++) {
         r = show_once(&w);
-        if (r < 0 || shown == w.count)
+        written = ulmctl_flush();
+        if (r < 0 || written != ULMCTL_OK || shown == w.count)
             break;
         (void)poll(NULL, 0, (int)(w.interval_s * 1000));
     }
@@ -264,5 +265,5 @@ int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv)
         ulmctl_complain("%s", ulmctl_reason(r));
         return ULMCTL_ERROR;
     }
-    return ULMCTL_OK;
+    return written;
 }

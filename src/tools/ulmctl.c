@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
@@ -22,7 +23,7 @@ static const char usage[] =
     "  --socket PATH           default: /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock\n"
     "  --help, --version\n"
     "\n"
-    "Exit status: 0 answered, 1 error, 2 usage, 3 no daemon.\n";
+    "Exit status: 0 answered, 1 error, 2 usage, 3 no daemon, 4 answered, but not completely.\n";
 
 static const struct {
     const char *name;
@@ -51,12 +52,23 @@ void ulmctl_catch_signals(void)
 
 void ulmctl_complain(const char *format, ...)
 {
+    char said[4096]; /* no longer than a path may be; a longer line is cut */
+    ULM_CLEANUP_BUF struct ulm_buf safe = ULM_BUF_INIT(4 * sizeof said);
     va_list args;
     va_start(args, format);
-    (void)fputs("ulmctl: ", stderr);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
+    (void)vsnprintf(said, sizeof said, format, args);
     va_end(args);
+    (void)!ulm_safe_add(&safe, said, strlen(said));
+    (void)fprintf(stderr, "ulmctl: %s\n", ulm_buf_str(&safe));
+}
+
+int ulmctl_flush(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return ULMCTL_OK;
+    ulmctl_complain("cannot write: %s", strerror(errno));
+    clearerr(stdout); /* it is said once */
+    return ULMCTL_ERROR;
 }
 
 const char *ulmctl_reason(int result)
@@ -83,8 +95,18 @@ int ulmctl_connect(const struct ulmctl *ctl, struct ulm_client **ret_client)
     int r = ulm_client_connect(ctl->socket, ret_client);
     if (r == 0)
         return ULMCTL_OK;
-    ulmctl_complain("%s: %s", ctl->socket ? ctl->socket : "the default socket", ulmctl_reason(r));
+    /* What ulm_client_connect looked at. */
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    bool two = !ctl->socket && runtime && *runtime == '/';
+    ulmctl_complain("%s%s%s%s: %s", ctl->socket ? ctl->socket : "/run/ulmd/ulmd.sock", two ? ", " : "",
+                    two ? runtime : "", two ? "/ulmd.sock" : "", ulmctl_reason(r));
     return ULMCTL_NO_DAEMON;
+}
+
+/* What was printed counts only when it was written. */
+static int finish(int status)
+{
+    return ulmctl_flush() == ULMCTL_OK ? status : ULMCTL_ERROR;
 }
 
 int main(int argc, char **argv)
@@ -105,23 +127,29 @@ int main(int argc, char **argv)
             break;
         case 'h':
             (void)fputs(usage, stdout);
-            return ULMCTL_OK;
+            return finish(ULMCTL_OK);
         case 'v':
             (void)puts("ulmctl " ULMD_VERSION);
-            return ULMCTL_OK;
+            return finish(ULMCTL_OK);
         default:
             return ULMCTL_USAGE;
         }
     }
-    const char *name = optind < argc ? argv[optind] : "";
+    if (optind == argc) {
+        (void)fputs(usage, stderr);
+        return ULMCTL_USAGE;
+    }
+    ctl.command = argv[optind];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(name, commands[i].name) == 0) {
+        if (strcmp(ctl.command, commands[i].name) == 0) {
+            argv[optind] = argv[0]; /* by which getopt begins its complaints */
             argc -= optind;
             argv += optind;
             optind = 0; /* glibc: begin anew with another argv */
-            return commands[i].run(&ctl, argc, argv);
+            return finish(commands[i].run(&ctl, argc, argv));
         }
     }
-    (void)fputs(usage, stderr);
+    ulmctl_complain("there is no command %s", ctl.command);
+    ulmctl_complain("see ulmctl --help");
     return ULMCTL_USAGE;
 }

@@ -18,15 +18,17 @@ enum ulmctl_exit {
     ULMCTL_ERROR = 1,
     ULMCTL_USAGE = 2,
     ULMCTL_NO_DAEMON = 3,
+    ULMCTL_INCOMPLETE = 4, /* answered, but `reason` is not "complete" */
 };
 
 struct ulmctl {
-    const char *socket; /* or NULL: the default places */
+    const char *socket;  /* or NULL: the default places */
+    const char *command; /* its name */
     bool json;
     struct ulm_term term;
 };
 
-/* The commands: argv[0] is the command's name. They return the exit status. */
+/* The commands: argv[0] is the program's name, as getopt wants it. They return the exit status. */
 int ulmctl_ask(struct ulmctl *ctl, int argc, char **argv);
 int ulmctl_status(struct ulmctl *ctl, int argc, char **argv);
 int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv);
@@ -36,7 +38,9 @@ int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv);
 
 /* Connects, or says why not and returns ULMCTL_NO_DAEMON. */
 int ulmctl_connect(const struct ulmctl *ctl, struct ulm_client **ret_client);
-/* One line to stderr. */
+/* Writes out what was printed: ULMCTL_OK, or says why not and returns ULMCTL_ERROR. */
+int ulmctl_flush(void);
+/* One line to stderr; what could steer a terminal is taken out. */
 void ulmctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What a result of the library means, for a person. */
 const char *ulmctl_reason(int result);
@@ -52,8 +56,8 @@ enum ulmctl_query {
     ULMCTL_STATUS_PROMETHEUS,
 };
 
-/* Asks the daemon and keeps the answering event's line, NUL-terminated. 0, -EACCES (the daemon
- * refused), or what ulm_client_dispatch returns as a negative errno. */
+/* Asks the daemon and keeps the answering event's line, NUL-terminated. 0; 1: the daemon refused,
+ * and the line is its code and message; or what ulm_client_dispatch returns as a negative errno. */
 int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_buf *line);
 /* The same event as text for a person, whole or its first lines. -ENOBUFS, -ENOMEM. */
 int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);

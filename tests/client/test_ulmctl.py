@@ -63,6 +63,13 @@ STATUS = {"event": "status", "version": "0.1.0", "uptime_s": 81,
                        "verdict_redo": 0, "local": 0, "errors": 0}}
 
 
+def without_daemon(*command, **env):
+    """What a command says where no daemon is, and with these variables alone to look for one."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("ULMD_SOCKET", "XDG_RUNTIME_DIR")}
+    result = subprocess.run(command, env={**kept, **env}, capture_output=True, text=True, timeout=60)
+    return result.returncode, result.stderr
+
+
 def run(script, *args, stdin=None):
     with FakeDaemon(script) as daemon:
         result = subprocess.run([*ULMCTL, "--socket", daemon.path, *args], input=stdin,
@@ -134,15 +141,54 @@ class Ask(unittest.TestCase):
         self.assertEqual(run({}, "ask", "-", stdin=b"x" * 70000)[0], 1)
         self.assertEqual(run({}, "ask", "-", stdin=b"a\0b")[0], 1)
 
+    def test_an_answer_that_is_not_complete(self):
+        """Says so beside a pipe, and by the exit status everywhere."""
+        for reason in "truncated", "refused", "local", "superseded":
+            events = PLAIN[:-1] + [dict(PLAIN[-1], reason=reason)]
+            for medium in "display", "speech":
+                self.assertEqual(run({"ask": events}, "ask", "--medium", medium, "?")[:3],
+                                 (4, "The capital of Peru is Lima.\n",
+                                  f"ulmctl: the answer is not complete: {reason}\n"))
+            status, out, err, _ = run({"ask": events}, "ask", "--json", "?")
+            self.assertEqual((status, json.loads(out.splitlines()[-1])["reason"], err), (4, reason, ""))
+            status, screen, raw = run_terminal({"ask": events}, "ask", "?", columns=100)
+            self.assertEqual((status, "not complete" in raw), (4, False))
+            self.assertIn(f"{reason}, mixed", screen.text())
+        events = PLAIN[:-1] + [dict(PLAIN[-1], reason="cut\x1b[31m")]
+        self.assertEqual(run({"ask": events}, "ask", "?")[2],
+                         "ulmctl: the answer is not complete: cut\ufffd[31m\n")
+
     def test_usage_and_no_daemon(self):
         for arguments in [], ["ask"], ["ask", "a", "b"], ["dance"], ["ask", "--medium", "smoke", "x"], \
                 ["status", "x"], ["hello", "--prometheus"], ["watch", "--interval", "0"], ["--bad"]:
-            self.assertEqual(run({}, *arguments)[0], 2, arguments)
+            status, _, err, requests = run({}, *arguments)
+            self.assertEqual((status, requests), (2, []), arguments)
+            if arguments:
+                self.assertRegex(err, r"^(ulmctl|\S+/ulmctl): ")  # getopt names it as it was called
+        self.assertIn("there is no command dance\n", run({}, "dance")[2])
+        self.assertRegex(run({}, "status", "--bad")[2], r"ulmctl: unrecognized option '?--bad")
         for command in ["ask", "?"], ["status"], ["watch"], ["hello"]:
-            result = subprocess.run([*ULMCTL, "--socket", "/nonexistent/s", *command],
-                                    capture_output=True, timeout=60)
-            self.assertEqual(result.returncode, 3)
-            self.assertIn(b"no daemon", result.stderr)
+            self.assertEqual(without_daemon(*ULMCTL, "--socket", "/nonexistent/s", *command),
+                             (3, "ulmctl: /nonexistent/s: no daemon listens there\n"))
+
+    @unittest.skipIf(os.path.exists("/run/ulmd/ulmd.sock"), "NOT TESTED: a daemon listens here")
+    def test_where_it_looked(self):
+        system = "/run/ulmd/ulmd.sock"
+        for env, places in ({"XDG_RUNTIME_DIR": "/nonexistent"},
+                            system + ", /nonexistent/ulmd.sock"), ({}, system):
+            self.assertEqual(without_daemon(*ULMCTL, "hello", **env),
+                             (3, f"ulmctl: {places}: no daemon listens there\n"))
+
+    def test_what_cannot_be_written(self):
+        speech = ["ask", "--medium", "speech", "?"]
+        for arguments in ["ask", "?"], ["ask", "--json", "?"], speech, ["status"], ["hello", "--json"], \
+                ["watch", "--interval", "0.1"], ["--help"], ["--version"]:
+            with FakeDaemon({"ask": PLAIN, "status": [STATUS], "hello": [STATUS | {"event": "hello"}]}) as \
+                    daemon, open("/dev/full", "wb") as full:
+                result = subprocess.run([*ULMCTL, "--socket", daemon.path, *arguments], stdout=full,
+                                        stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual((result.returncode, result.stderr),
+                             (1, "ulmctl: cannot write: No space left on device\n"), arguments)
 
     def test_control_characters_do_not_reach_the_reader(self):
         text = "a\x1b]0;t\x07b\u202ec\u2066d\x9be\tf\ng\u200f"
@@ -231,6 +277,13 @@ class Status(unittest.TestCase):
         bare = {"event": "status", "latency": {"gap": 3}, "cloud": None, "model": None, "counters": []}
         for arguments in ["status"], ["status", "--prometheus"], ["watch", "--count", "1"]:
             self.assertEqual(run({"status": [bare]}, *arguments)[0], 0)
+
+    def test_what_the_daemon_refuses(self):
+        for arguments in ["status"], ["status", "--prometheus"], ["hello"], ["hello", "--json"]:
+            self.assertEqual(run({arguments[0]: ERROR}, *arguments)[:3],
+                             (1, "", "ulmctl: busy: 64 requests are open\n"))
+        status, out, _, _ = run({"status": [dict(ERROR[0], message="no\x1b[2J")]}, "watch", "--count", "1")
+        self.assertEqual((status, out), (0, "busy: no\ufffd[2J: waiting for it\n"))
 
     def test_hello(self):
         hello = {"event": "hello", "version": "0.1.0", "protocol": 1, "capabilities": ["ask", "draft"],

@@ -347,9 +347,11 @@ class Configuration(harness.Case):
         self.assertRegex(out, r"^ulmd \d+\.\d+\.\d+")
 
     def test_wrong_arguments(self):
-        done = subprocess.run(harness.built(harness.ULMD, "--sing"), check=False, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-        self.assertEqual(done.returncode, 2, done.stdout)
+        for argument in "--sing", "sing":
+            done = subprocess.run(harness.built(harness.ULMD, argument), check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertRegex(done.stdout, f"ulmd: un.*{argument}'?\\nusage: ")
 
     def test_semicolons_and_long_lines(self):
         """A value with " ;" in it and one beyond inih's own line length arrive whole."""

@@ -44,6 +44,22 @@ class Ulmctl(harness.Case):
         self.upstream.play("redo")
         self.assertNotIn(O, ulmctl(self.server, "ask", "q").stdout)
 
+    def test_an_answer_that_broke_off(self):
+        self.upstream.play("reset-text")
+        done = ulmctl(self.server, "ask", "q")
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (4, O + " a beginning that is\n", "ulmctl: the answer is not complete: truncated\n"))
+
+    def test_why_it_was_refused(self):
+        server = self.daemon({"daemon": {"max_clients": 2}})
+        user = self.client(server)
+        while user.request("status")["requests"]["clients"] > 1:
+            pass  # the connection that was made to see it listen is still being put away
+        self.client(server).request("hello")
+        done = ulmctl(server, "status")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, "^ulmctl: busy: .")
+
     def test_status_and_hello(self):
         ulmctl(self.server, "ask", "q")
         self.assertEqual(json.loads(ulmctl(self.server, "status", "--json").stdout)
