@@ -6,7 +6,7 @@ _ulmctl()
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            ask | status | watch | hello) command=${COMP_WORDS[i]}; break ;;
+            ask | status | watch | hello | reset) command=${COMP_WORDS[i]}; break ;;
             --socket) ((i++)) ;;
         esac
     done
@@ -14,14 +14,14 @@ _ulmctl()
     case $before in
         --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
         --medium) mapfile -t COMPREPLY < <(compgen -W 'display speech' -- "$current"); return ;;
-        --session | --context | --interval | --count) return ;;
+        --session | --context | --deadline-ms | --interval | --count) return ;;
     esac
     case $command in
-        '') i='ask status watch hello --socket --help --version' ;;
-        ask) i='--json --session --medium --context --socket' ;;
+        '') i='ask status watch hello reset --socket --help --version' ;;
+        ask) i='--json --session --medium --context --deadline-ms --socket' ;;
         status) i='--json --prometheus --socket' ;;
         watch) i='--interval --count --socket' ;;
-        hello) i='--json --socket' ;;
+        hello | reset) i='--json --socket' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$i" -- "$current")
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #define ASK_ID         "ask"
 #define TIMELINE_CELLS 60u
+#define DEADLINE_MAX   (UINT_MAX / 1000) /* milliseconds: what the wire carries */
 
 struct asking {
     struct ulmctl *ctl;
@@ -45,12 +47,25 @@ static int read_input(struct ulm_buf *input)
     return strlen(ulm_buf_str(input)) == input->len ? 0 : -EILSEQ; /* no U+0000 */
 }
 
+static int parse_deadline(const char *text, unsigned *ret_ms)
+{
+    char *end;
+    unsigned long ms = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || ms < 1 || ms > DEADLINE_MAX) {
+        ulmctl_complain("--deadline-ms is a whole number, 1 to %u", DEADLINE_MAX);
+        return ULMCTL_USAGE;
+    }
+    *ret_ms = (unsigned)ms;
+    return ULMCTL_OK;
+}
+
 static int parse(struct asking *a, int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'},         {"session", required_argument, NULL, 's'},
         {"medium", required_argument, NULL, 'm'}, {"context", required_argument, NULL, 'c'},
-        {"socket", required_argument, NULL, 'S'}, {0},
+        {"socket", required_argument, NULL, 'S'}, {"deadline-ms", required_argument, NULL, 'd'},
+        {0},
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
         switch (c) {
@@ -69,6 +84,10 @@ static int parse(struct asking *a, int argc, char **argv)
                 return ULMCTL_USAGE;
             }
             a->facts[a->ask.n_context++] = optarg;
+            break;
+        case 'd':
+            if (parse_deadline(optarg, &a->ask.deadline_ms) != ULMCTL_OK)
+                return ULMCTL_USAGE;
             break;
         case 'S':
             a->ctl->socket = optarg;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* `status` and `hello`: the daemon's own event, as JSON, as text, or for Prometheus. What they
- * show they take from docs/protocol.md; a member that is not there is not shown. */
+/* `status`, `hello` and `reset`: one request, and the event that answers it, as JSON, as text, or
+ * for Prometheus. What they show they take from docs/protocol.md; a member that is not there is not
+ * shown. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -32,14 +33,22 @@ static void on_event(void *data, const struct ulm_client_event *e)
     }
 }
 
-int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_buf *line)
+int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, const char *session,
+                 struct ulm_buf *line)
 {
-    bool hello = query == ULMCTL_HELLO;
-    struct fetch fetch = {hello ? ULM_CLIENT_HELLO : ULM_CLIENT_STATUS, line, false, 0};
+    struct fetch fetch = {ULM_CLIENT_STATUS, line, false, 0};
+    int r;
+    if (query == ULMCTL_HELLO) {
+        fetch.wanted = ULM_CLIENT_HELLO;
+        r = ulm_client_hello(client, NULL);
+    } else if (query == ULMCTL_RESET) {
+        fetch.wanted = ULM_CLIENT_OK;
+        r = ulm_client_reset(client, session);
+    } else {
+        r = ulm_client_status(client, NULL,
+                              query == ULMCTL_STATUS_PROMETHEUS ? "prometheus" : NULL);
+    }
     ulm_client_set_handler(client, on_event, &fetch);
-    int r = hello ? ulm_client_hello(client, NULL)
-                  : ulm_client_status(client, NULL,
-                                      query == ULMCTL_STATUS_PROMETHEUS ? "prometheus" : NULL);
     if (r == 0)
         r = ulm_client_dispatch(client);
     while (r == 0 && !fetch.ended) {
@@ -246,7 +255,8 @@ static int hello_text(struct ulm_pull hello, struct ulm_buf *out)
     return r < 0 || *between == 'c' ? r : ulm_buf_add(out, "\n", 1);
 }
 
-static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus)
+/* prometheus and session: where the command has that option, and this argument, or NULL. */
+static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus, const char **session)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'},
@@ -267,16 +277,25 @@ static int parse(struct ulmctl *ctl, int argc, char **argv, bool *prometheus)
             return ULMCTL_USAGE;
         }
     }
-    if (optind != argc || (ctl->json && prometheus && *prometheus)) {
-        ulmctl_complain(optind != argc ? "%s takes no text" : "%s: --json or --prometheus",
-                        ctl->command);
+    if (session && optind + 1 == argc)
+        *session = argv[optind++];
+    if (optind != argc || (session && !*session)) {
+        ulmctl_complain(session ? "%s: one SESSION is wanted" : "%s takes no text", ctl->command);
+        return ULMCTL_USAGE;
+    }
+    if (session && (!**session || strlen(*session) > ULM_SESSION_NAME_MAX)) {
+        ulmctl_complain("a SESSION has 1 to %u bytes", ULM_SESSION_NAME_MAX);
+        return ULMCTL_USAGE;
+    }
+    if (ctl->json && prometheus && *prometheus) {
+        ulmctl_complain("%s: --json or --prometheus", ctl->command);
         return ULMCTL_USAGE;
     }
     return ULMCTL_OK;
 }
 
 /* Asks, and writes the answer as it is wanted. */
-static int show(struct ulmctl *ctl, enum ulmctl_query query)
+static int show(struct ulmctl *ctl, enum ulmctl_query query, const char *session)
 {
     struct ulm_client *client = NULL;
     int r = ulmctl_connect(ctl, &client);
@@ -284,7 +303,7 @@ static int show(struct ulmctl *ctl, enum ulmctl_query query)
         return r;
     ULM_CLEANUP_BUF struct ulm_buf line = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
     ULM_CLEANUP_BUF struct ulm_buf out = ULM_BUF_INIT(ULM_OUTPUT_QUEUE_MAX);
-    r = ulmctl_fetch(client, query, &line);
+    r = ulmctl_fetch(client, query, session, &line);
     ulm_client_free(client);
 
     struct ulm_pull event = {0};
@@ -296,7 +315,7 @@ static int show(struct ulmctl *ctl, enum ulmctl_query query)
         r = add_text(&out, ulm_pull_member(event, "prometheus"), "");
     else if (r == 0 && query == ULMCTL_HELLO)
         r = hello_text(event, &out);
-    else if (r == 0)
+    else if (r == 0 && query != ULMCTL_RESET)
         r = ulmctl_status_text(&ctl->term, event, &out);
     if (r != 0) {
         ulmctl_complain("%s", r > 0 ? ulm_buf_str(&line) : ulmctl_reason(r));
@@ -309,12 +328,20 @@ static int show(struct ulmctl *ctl, enum ulmctl_query query)
 int ulmctl_status(struct ulmctl *ctl, int argc, char **argv)
 {
     bool prometheus = false;
-    int r = parse(ctl, argc, argv, &prometheus);
-    return r != ULMCTL_OK ? r : show(ctl, prometheus ? ULMCTL_STATUS_PROMETHEUS : ULMCTL_STATUS);
+    int r = parse(ctl, argc, argv, &prometheus, NULL);
+    return r != ULMCTL_OK ? r
+                          : show(ctl, prometheus ? ULMCTL_STATUS_PROMETHEUS : ULMCTL_STATUS, NULL);
 }
 
 int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv)
 {
-    int r = parse(ctl, argc, argv, NULL);
-    return r != ULMCTL_OK ? r : show(ctl, ULMCTL_HELLO);
+    int r = parse(ctl, argc, argv, NULL, NULL);
+    return r != ULMCTL_OK ? r : show(ctl, ULMCTL_HELLO, NULL);
+}
+
+int ulmctl_reset(struct ulmctl *ctl, int argc, char **argv)
+{
+    const char *session = NULL;
+    int r = parse(ctl, argc, argv, NULL, &session);
+    return r != ULMCTL_OK ? r : show(ctl, ULMCTL_RESET, session);
 }

@@ -220,7 +220,7 @@ static int show_once(struct watch *w)
     ulm_term_measure(term);
     if (!w->client)
         (void)ulm_client_connect(w->ctl->socket, &w->client);
-    int r = w->client ? ulmctl_fetch(w->client, ULMCTL_STATUS, &line) : -ENOTCONN;
+    int r = w->client ? ulmctl_fetch(w->client, ULMCTL_STATUS, NULL, &line) : -ENOTCONN;
     if (r != 0) {
         w->client = ulm_client_free(w->client);
         const char *why = r > 0 ? ulm_buf_str(&line) : "no daemon";

@@ -12,13 +12,15 @@
 static const char usage[] =
     "usage: ulmctl [--socket PATH] COMMAND ...\n"
     "\n"
-    "  ask [--json] [--session S] [--medium display|speech] [--context FACT]... TEXT|-\n"
+    "  ask [--json] [--session S] [--medium display|speech] [--context FACT]...\n"
+    "      [--deadline-ms N] TEXT|-\n"
     "                          ask a question (-: read it from standard input)\n"
     "  status [--json | --prometheus]\n"
     "                          what the daemon did so far, and how fast\n"
     "  watch [--interval SECONDS] [--count N]\n"
     "                          the same, live\n"
     "  hello [--json]          version, model and capabilities\n"
+    "  reset [--json] SESSION  forget what was said in this session\n"
     "\n"
     "  --socket PATH           default: /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock\n"
     "  --help, --version\n"
@@ -33,6 +35,7 @@ static const struct {
     {"status", ulmctl_status},
     {"watch", ulmctl_watch},
     {"hello", ulmctl_hello},
+    {"reset", ulmctl_reset},
 };
 
 volatile sig_atomic_t ulmctl_interrupted;

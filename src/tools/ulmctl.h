@@ -33,6 +33,7 @@ int ulmctl_ask(struct ulmctl *ctl, int argc, char **argv);
 int ulmctl_status(struct ulmctl *ctl, int argc, char **argv);
 int ulmctl_watch(struct ulmctl *ctl, int argc, char **argv);
 int ulmctl_hello(struct ulmctl *ctl, int argc, char **argv);
+int ulmctl_reset(struct ulmctl *ctl, int argc, char **argv);
 
 /* ulmctl.c */
 
@@ -54,11 +55,14 @@ enum ulmctl_query {
     ULMCTL_HELLO,
     ULMCTL_STATUS,
     ULMCTL_STATUS_PROMETHEUS,
+    ULMCTL_RESET,
 };
 
 /* Asks the daemon and keeps the answering event's line, NUL-terminated. 0; 1: the daemon refused,
- * and the line is its code and message; or what ulm_client_dispatch returns as a negative errno. */
-int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, struct ulm_buf *line);
+ * and the line is its code and message; or what ulm_client_dispatch returns as a negative errno.
+ * session: of a reset, else NULL. */
+int ulmctl_fetch(struct ulm_client *client, enum ulmctl_query query, const char *session,
+                 struct ulm_buf *line);
 /* The same event as text for a person, whole or its first lines. -ENOBUFS, -ENOMEM. */
 int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);
 int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out);

@@ -15,8 +15,8 @@ FOLDER = os.path.join(os.environ["ROOT"], "contrib", "completion")
 WAIT = 60
 # what is typed, what is offered then
 ASKED = (
-    ("ulmctl ", "ask status watch hello"),
-    ("ulmctl ask --", "--json --session --medium --context --socket"),
+    ("ulmctl ", "ask status watch hello reset"),
+    ("ulmctl ask --", "--json --session --medium --context --deadline-ms --socket"),
     ("ulmctl ask --medium ", "display speech"),
     ("ulmctl --socket x status --", "--json --prometheus"),
     ("ulm ", "info tokenize logits opener generate quantize bench"),
@@ -26,6 +26,7 @@ ASKED = (
     ("ulmd --", "--config --model --socket --check-config --version --help"),
     ("ulmd --config one", "one.gguf one.conf"),
     ("ulmctl watch --", "--interval --count --socket"),
+    ("ulmctl reset --", "--json --socket"),
 )
 
 

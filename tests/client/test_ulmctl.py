@@ -158,16 +158,25 @@ class Ask(unittest.TestCase):
         self.assertEqual(run({"ask": events}, "ask", "?")[2],
                          "ulmctl: the answer is not complete: cut\ufffd[31m\n")
 
+    def test_deadline(self):
+        requests = run({"ask": PLAIN}, "ask", "--deadline-ms", "4294967", "?")[3]
+        self.assertEqual(requests[0]["deadline_ms"], 4294967)
+        for bad in "0", "-1", "1.5", "1s", "", " 1", "4294968", "99999999999999999999":
+            status, _, err, requests = run({}, "ask", "--deadline-ms", bad, "?")
+            self.assertEqual((status, err, requests),
+                             (2, "ulmctl: --deadline-ms is a whole number, 1 to 4294967\n", []), bad)
+
     def test_usage_and_no_daemon(self):
         for arguments in [], ["ask"], ["ask", "a", "b"], ["dance"], ["ask", "--medium", "smoke", "x"], \
-                ["status", "x"], ["hello", "--prometheus"], ["watch", "--interval", "0"], ["--bad"]:
+                ["status", "x"], ["hello", "--prometheus"], ["watch", "--interval", "0"], ["--bad"], \
+                ["reset"], ["reset", ""], ["reset", "a", "b"], ["reset", "x" * 65]:
             status, _, err, requests = run({}, *arguments)
             self.assertEqual((status, requests), (2, []), arguments)
             if arguments:
                 self.assertRegex(err, r"^(ulmctl|\S+/ulmctl): ")  # getopt names it as it was called
         self.assertIn("there is no command dance\n", run({}, "dance")[2])
         self.assertRegex(run({}, "status", "--bad")[2], r"ulmctl: unrecognized option '?--bad")
-        for command in ["ask", "?"], ["status"], ["watch"], ["hello"]:
+        for command in ["ask", "?"], ["status"], ["watch"], ["hello"], ["reset", "s"]:
             self.assertEqual(without_daemon(*ULMCTL, "--socket", "/nonexistent/s", *command),
                              (3, "ulmctl: /nonexistent/s: no daemon listens there\n"))
 
@@ -279,11 +288,18 @@ class Status(unittest.TestCase):
             self.assertEqual(run({"status": [bare]}, *arguments)[0], 0)
 
     def test_what_the_daemon_refuses(self):
-        for arguments in ["status"], ["status", "--prometheus"], ["hello"], ["hello", "--json"]:
+        for arguments in ["status"], ["status", "--prometheus"], ["hello"], ["hello", "--json"], \
+                ["reset", "s"]:
             self.assertEqual(run({arguments[0]: ERROR}, *arguments)[:3],
                              (1, "", "ulmctl: busy: 64 requests are open\n"))
         status, out, _, _ = run({"status": [dict(ERROR[0], message="no\x1b[2J")]}, "watch", "--count", "1")
         self.assertEqual((status, out), (0, "busy: no\ufffd[2J: waiting for it\n"))
+
+    def test_reset(self):
+        okay = event("ok", op="reset")
+        self.assertEqual(run({"reset": [okay]}, "reset", "walk"),
+                         (0, "", "", [{"op": "reset", "session": "walk"}]))
+        self.assertEqual(json.loads(run({"reset": [okay]}, "reset", "--json", "walk")[1]), okay)
 
     def test_hello(self):
         hello = {"event": "hello", "version": "0.1.0", "protocol": 1, "capabilities": ["ask", "draft"],

@@ -50,6 +50,15 @@ class Ulmctl(harness.Case):
         self.assertEqual((done.returncode, done.stdout, done.stderr),
                          (4, O + " a beginning that is\n", "ulmctl: the answer is not complete: truncated\n"))
 
+    def test_reset(self):
+        for question in "first", "second":
+            self.assertEqual(ulmctl(self.server, "ask", "--session", "s", question).returncode, 0)
+        self.assertTrue(self.upstream.requests[-1].history)
+        done = ulmctl(self.server, "reset", "s")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        ulmctl(self.server, "ask", "--session", "s", "third")
+        self.assertEqual(self.upstream.requests[-1].history, [])
+
     def test_why_it_was_refused(self):
         server = self.daemon({"daemon": {"max_clients": 2}})
         user = self.client(server)
