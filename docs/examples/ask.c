@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cc ask.c $(pkg-config --cflags --libs libulmd-client) */
+/* cc ask.c $(pkg-config --cflags --libs libulmd-client)
+ * The socket is $ULMD_SOCKET, or where ulmd listens by default. */
 #include <stdio.h>
 #include <string.h>
 #include <ulmd/client.h>
@@ -16,7 +17,8 @@ int main(int argc, char **argv)
     struct ulm_client_answer *answer;
     int r = argc == 2 ? ulm_client_connect(NULL, &client) : 1;
     if (r != 0) {
-        fprintf(stderr, "%s\n", r < 0 ? strerror(-r) : "usage: ask QUESTION");
+        fprintf(stderr, r < 0 ? "ulmd's socket: %s\n" : "%s\n",
+                r < 0 ? strerror(-r) : "usage: ask QUESTION");
         return 1;
     }
     ulm_client_set_handler(client, on_event, NULL); /* to see the answer grow; NULL is fine */

@@ -35,8 +35,11 @@ def ask(path, question, show):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    path = next((p for p in PLACES if p and os.path.exists(p)), PLACES[1])
-    end = ask(path, sys.argv[1], lambda text: print(f"\r\033[K{text}", end="", flush=True))
+    path = PLACES[0] or next((p for p in PLACES[1:] if os.path.exists(p)), PLACES[1])
+    try:
+        end = ask(path, sys.argv[1], lambda text: print(f"\r\033[K{text}", end="", flush=True))
+    except OSError as error:
+        sys.exit(f"{path}: {error.strerror or error}")
     if end["event"] == "error":
         sys.exit(f"{end['code']}: {end['message']}")
     print(f"\r\033[K{end['text']}\n({end['reason']}, {end['source']}, "

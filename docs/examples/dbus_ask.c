@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cc dbus_ask.c $(pkg-config --cflags --libs libsystemd) */
+/* cc dbus_ask.c $(pkg-config --cflags --libs libsystemd)
+ * A user's own ulmd: DBUS_SYSTEM_BUS_ADDRESS=$DBUS_SESSION_BUS_ADDRESS dbus_ask QUESTION */
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-bus.h>

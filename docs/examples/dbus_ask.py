@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Ask ulmd over D-Bus with dbus-next.   usage: dbus_ask.py QUESTION"""
+"""Ask ulmd over D-Bus with dbus-next.   usage: dbus_ask.py QUESTION
+
+A user's own ulmd: DBUS_SYSTEM_BUS_ADDRESS=$DBUS_SESSION_BUS_ADDRESS dbus_ask.py QUESTION
+"""
 import asyncio
 import os
 import sys

@@ -32,8 +32,9 @@ struct ulm_client;
 
 /* Connection. */
 
-/* Connects to the socket at `path`. NULL: /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock.
- * Waits no longer than five seconds. -ENOENT, -ECONNREFUSED: no daemon; -EACCES: not allowed. */
+/* Connects to the socket at `path`. NULL: $ULMD_SOCKET; where that is not set or empty,
+ * /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock. Waits no longer than five seconds.
+ * -ENOENT, -ECONNREFUSED: no daemon; -EACCES: not allowed. */
 int ulm_client_connect(const char *path, struct ulm_client **ret_client);
 
 /* The same over a connected stream socket. The fd belongs to the client on success alone. */

@@ -64,6 +64,9 @@ static int connect_to(const char *path, struct ulm_client **ret_client)
 
 ULM_CLIENT_API int ulm_client_connect(const char *path, struct ulm_client **ret_client)
 {
+    const char *set = getenv("ULMD_SOCKET");
+    if (!path && set && *set)
+        path = set;
     if (path)
         return connect_to(path, ret_client);
 

@@ -22,7 +22,8 @@ static const char usage[] =
     "  hello [--json]          version, model and capabilities\n"
     "  reset [--json] SESSION  forget what was said in this session\n"
     "\n"
-    "  --socket PATH           default: /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock\n"
+    "  --socket PATH           default: $ULMD_SOCKET, or where that is not set\n"
+    "                          /run/ulmd/ulmd.sock, else $XDG_RUNTIME_DIR/ulmd.sock\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 answered, 1 error, 2 usage, 3 no daemon, 4 answered, but not completely.\n";
@@ -99,9 +100,10 @@ int ulmctl_connect(const struct ulmctl *ctl, struct ulm_client **ret_client)
     if (r == 0)
         return ULMCTL_OK;
     /* What ulm_client_connect looked at. */
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    bool two = !ctl->socket && runtime && *runtime == '/';
-    ulmctl_complain("%s%s%s%s: %s", ctl->socket ? ctl->socket : "/run/ulmd/ulmd.sock", two ? ", " : "",
+    const char *set = getenv("ULMD_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *path = ctl->socket ? ctl->socket : set && *set ? set : NULL;
+    bool two = !path && runtime && *runtime == '/';
+    ulmctl_complain("%s%s%s%s: %s", path ? path : "/run/ulmd/ulmd.sock", two ? ", " : "",
                     two ? runtime : "", two ? "/ulmd.sock" : "", ulmctl_reason(r));
     return ULMCTL_NO_DAEMON;
 }

@@ -183,7 +183,9 @@ class Ask(unittest.TestCase):
     @unittest.skipIf(os.path.exists("/run/ulmd/ulmd.sock"), "NOT TESTED: a daemon listens here")
     def test_where_it_looked(self):
         system = "/run/ulmd/ulmd.sock"
-        for env, places in ({"XDG_RUNTIME_DIR": "/nonexistent"},
+        for env, places in ({"ULMD_SOCKET": "/nonexistent/s", "XDG_RUNTIME_DIR": "/nonexistent"},
+                            "/nonexistent/s"), \
+                           ({"ULMD_SOCKET": "", "XDG_RUNTIME_DIR": "/nonexistent"},
                             system + ", /nonexistent/ulmd.sock"), ({}, system):
             self.assertEqual(without_daemon(*ULMCTL, "hello", **env),
                              (3, f"ulmctl: {places}: no daemon listens there\n"))
@@ -346,10 +348,7 @@ class Examples(unittest.TestCase):
 
     def example(self, script, *command):
         with FakeDaemon(script) as daemon:
-            os.mkdir(os.path.join(daemon.dir.name, "run"))
-            os.symlink(daemon.path, os.path.join(daemon.dir.name, "run", "ulmd.sock"))
-            environment = dict(os.environ, ULMD_SOCKET=daemon.path,
-                               XDG_RUNTIME_DIR=os.path.join(daemon.dir.name, "run"))
+            environment = dict(os.environ, ULMD_SOCKET=daemon.path)
             return subprocess.run([*command, "Where?"], env=environment, capture_output=True,
                                   timeout=60)
 
@@ -367,6 +366,21 @@ class Examples(unittest.TestCase):
                          (0, "The capital of Chile — no, of Peru. It is Lima.\n"), result.stderr)
         result = self.example({"ask": ERROR}, *WRAP, os.environ["EXAMPLE_ASK"])
         self.assertEqual((result.returncode, result.stdout), (1, b""))
+
+    def test_ulmctl_finds_it_as_they_do(self):
+        result = self.example({"ask": FIX}, *ULMCTL, "ask")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_without_a_daemon(self):
+        self.assertEqual(without_daemon(sys.executable, os.path.join(EXAMPLES, "ask.py"), "?",
+                                        ULMD_SOCKET="/nonexistent/s"),
+                         (1, "/nonexistent/s: No such file or directory\n"))
+        self.assertEqual(without_daemon(*WRAP, os.environ["EXAMPLE_ASK"], "?", ULMD_SOCKET="/nonexistent/s"),
+                         (1, "ulmd's socket: No such file or directory\n"))
+        result = self.example({"ask": PLAIN[:1] + ["close"]}, sys.executable,
+                              os.path.join(EXAMPLES, "ask.py"))
+        self.assertEqual(result.returncode, 1)
+        self.assertTrue(result.stderr.endswith(b": ulmd closed the connection\n"), result.stderr)
 
 
 class Installed(unittest.TestCase):
