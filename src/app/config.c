@@ -247,15 +247,31 @@ static bool differ(const char *a, const char *b)
     return (a == NULL) != (b == NULL) || (a && strcmp(a, b) != 0);
 }
 
-const char *ulm_config_needs_restart(const struct ulm_config *old, const struct ulm_config *now)
+bool ulm_config_needs_restart(const struct ulm_config *started, const struct ulm_config *now,
+                              char ret[static ULM_CONFIG_ERROR_MAX])
 {
-    const struct ulm_engine_config *a = &old->engine, *b = &now->engine;
-    if (differ(a->path, b->path) || a->threads != b->threads || differ(a->cores, b->cores) ||
-        differ(a->kernels, b->kernels) || a->context != b->context || differ(a->system, b->system))
-        return "[model]";
-    if (differ(old->socket, now->socket) || old->socket_mode != now->socket_mode ||
-        differ(old->socket_group, now->socket_group) || old->dbus != now->dbus ||
-        old->log_text != now->log_text)
-        return "socket, socket_mode, socket_group, dbus and log_text of [daemon]";
-    return NULL;
+    const struct ulm_engine_config *a = &started->engine, *b = &now->engine;
+    const struct {
+        const char *key;
+        bool differs;
+    } keys[] = {
+        {"[daemon] socket", differ(started->socket, now->socket)},
+        {"[daemon] socket_mode", started->socket_mode != now->socket_mode},
+        {"[daemon] socket_group", differ(started->socket_group, now->socket_group)},
+        {"[daemon] dbus", started->dbus != now->dbus},
+        {"[daemon] log_text", started->log_text != now->log_text},
+        {"[model] path", differ(a->path, b->path)},
+        {"[model] threads", a->threads != b->threads},
+        {"[model] cores", differ(a->cores, b->cores)},
+        {"[model] kernels", differ(a->kernels, b->kernels)},
+        {"[model] context", a->context != b->context},
+        {"[model] system", differ(a->system, b->system)},
+    };
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (keys[i].differs)
+            len += (size_t)snprintf(ret + len, ULM_CONFIG_ERROR_MAX - len, "%s%s",
+                                    len > 0 ? ", " : "", keys[i].key); /* they fit, all of them */
+    }
+    return len > 0;
 }

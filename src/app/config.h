@@ -110,7 +110,9 @@ void ulm_config_name_socket(const struct ulm_config *config,
 void ulm_config_name_model(const struct ulm_config *config, int fault,
                            char reterr[static ULM_CONFIG_ERROR_MAX]);
 
-/* Has a section changed that is only read at start? Its name, or NULL. */
-const char *ulm_config_needs_restart(const struct ulm_config *old, const struct ulm_config *now);
+/* Which keys that are only read at start differ from those the daemon was started with? Their names
+ * into ret, with ", " between them; false: none. */
+bool ulm_config_needs_restart(const struct ulm_config *started, const struct ulm_config *now,
+                              char ret[static ULM_CONFIG_ERROR_MAX]);
 
 #endif

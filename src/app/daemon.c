@@ -44,8 +44,9 @@ struct retired {
 struct ulm_daemon {
     struct ulm_daemon_options options;
     struct ulm_config *config;
-    struct ulm_engine *engine; /* or NULL */
-    struct ulm_cloud *cloud;   /* or NULL */
+    struct ulm_config *started; /* the first, by which what is read at start alone still goes */
+    struct ulm_engine *engine;  /* or NULL */
+    struct ulm_cloud *cloud;    /* or NULL */
     struct ulm_core *core;
     struct ulm_peers peers;
     struct ulm_socket *sock;
@@ -232,7 +233,7 @@ static int retire(struct ulm_daemon *d, struct ulm_cloud *cloud, struct ulm_conf
     *retired = (struct retired){
         .next = d->retired,
         .cloud = cloud,
-        .config = config,
+        .config = config == d->started ? NULL : config,
         .until_us = now_us() + (config->core.total_ms + 1000) * INT64_C(1000),
     };
     d->retired = retired;
@@ -317,7 +318,6 @@ static void reload(struct ulm_daemon *d)
         return;
     }
     ulm_config_take_advice(config, d->engine ? ulm_engine_info(d->engine) : NULL);
-    const char *later = ulm_config_needs_restart(d->config, config);
     d->config = config;
     d->cloud = cloud;
     ulm_core_configure(d->core, &config->core, cloud);
@@ -327,8 +327,8 @@ static void reload(struct ulm_daemon *d)
         ulm_dbus_configure(d->dbus, &to);
     }
     ulm_log(ULM_LOG_NOTICE, "configuration read again");
-    if (later)
-        ulm_log(ULM_LOG_WARNING, "%s takes effect at the next start", later);
+    if (ulm_config_needs_restart(d->started, config, reterr))
+        ulm_log(ULM_LOG_WARNING, "as before until the next start: %s", reterr);
 }
 
 /* Signals */
@@ -498,6 +498,7 @@ static int construct(struct ulm_daemon *d, char *reterr)
         return r;
     if ((r = load_config(&d->options, &d->config, reterr)) < 0)
         return r;
+    d->started = d->config;
     ulm_log_allow_text(d->config->log_text);
     apply_limits(d);
     if (d->config->log_text)
@@ -567,6 +568,8 @@ struct ulm_daemon *ulm_daemon_free(struct ulm_daemon *d)
         (void)r;
     }
     ulm_peers_deinit(&d->peers);
+    if (d->started != d->config)
+        ulm_config_free(d->started);
     d->config = ulm_config_free(d->config);
     free(d);
     return NULL;

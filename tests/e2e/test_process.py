@@ -75,6 +75,30 @@ class Signals(harness.Case):
         daemon.await_log("min_wrods")
         self.assertTrue(user.ask("q").text.startswith(O))
 
+    def test_hup_names_the_keys_that_wait_for_a_start(self):
+        """Each that differs from what the daemon runs with, as long as it does."""
+        daemon = self.daemon()
+        user = self.client(daemon)
+        due = "as before until the next start: "
+
+        def reload(**keys):
+            daemon.sections["daemon"].update(keys)
+            daemon.write_config()
+            before, until = len(daemon.log()), time.monotonic() + harness.WAIT
+            daemon.signal(signal.SIGHUP)
+            while "configuration read again" not in daemon.log()[before:]:
+                self.assertLess(time.monotonic(), until, daemon.log())
+                user.request("hello")
+            user.request("hello")  # another turn of its loop: all that the reload says is said
+            return daemon.log()[before:]
+
+        daemon.sections["model"]["threads"] = 2
+        self.assertIn(due + "[daemon] log_text, [model] threads\n", reload(log_text="yes"))
+        self.assertIn(due + "[daemon] log_text, [model] threads\n", reload())
+        self.assertIn(due + "[model] threads\n", reload(log_text="no"))
+        del daemon.sections["model"]["threads"]
+        self.assertNotIn(due, reload())
+
     def test_hup_while_streaming_harms_nothing(self):
         cloud = self.cloud("open\nwait 300\nsay [[ok]] slow\nwait 300\nsay \" but sure.\"\nfinish stop\nend")
         daemon = self.daemon(NEUTRAL, cloud=cloud)

@@ -367,10 +367,19 @@ START_TEST(test_restart)
 {
     struct ulm_config *a = good("[model]\npath = a\n"), *b = good("[model]\npath = b\n"),
                       *c = good("[model]\npath = a\n[daemon]\nlog_level = debug\n"),
-                      *d = good("[model]\npath = a\n[daemon]\nsocket = /x\n");
-    ck_assert_str_eq(ulm_config_needs_restart(a, b), "[model]");
-    ck_assert_ptr_null(ulm_config_needs_restart(a, c));
-    ck_assert_ptr_nonnull(ulm_config_needs_restart(a, d));
+                      *d = good("[model]\npath = a\nthreads = 2\n[daemon]\nsocket = /x\ndbus = no\n");
+    char keys[ULM_CONFIG_ERROR_MAX];
+    ck_assert(ulm_config_needs_restart(a, b, keys));
+    ck_assert_str_eq(keys, "[model] path");
+    ck_assert(!ulm_config_needs_restart(a, c, keys));
+    ck_assert(ulm_config_needs_restart(a, d, keys));
+    ck_assert_str_eq(keys, "[daemon] socket, [daemon] dbus, [model] threads");
+    d->socket_mode = 0600; /* all of them have room */
+    d->socket_group = d->engine.cores = d->engine.kernels = d->engine.path = d->engine.system = "x";
+    d->log_text = true;
+    d->engine.context = 600;
+    ck_assert(ulm_config_needs_restart(a, d, keys));
+    ck_assert_str_eq(strrchr(keys, '['), "[model] system");
     ulm_config_free(a);
     ulm_config_free(b);
     ulm_config_free(c);
