@@ -298,7 +298,8 @@ static void start_dbus(struct ulm_daemon *d, const struct ulm_answers *answers)
                 ? 0
                 : ulm_dbus_new(&d->loop, d->core, &d->peers, answers, &config, &d->dbus);
     if (r < 0)
-        ulm_log(ULM_LOG_NOTICE, "D-Bus is not served: %s", strerror(-r));
+        ulm_log(ULM_LOG_NOTICE, "D-Bus is not served: %s; `dbus = no` silences this",
+                r == -EOPNOTSUPP ? "it is not built in" : strerror(-r));
 }
 
 static void reload(struct ulm_daemon *d)

@@ -3,6 +3,10 @@
  * sd-bus on the libuv loop: the mask and the time it wants are asked for each time before the loop
  * sleeps (uv_prepare), because every message written or read may change both. It is processed only
  * when the loop was woken for it, so that other clients' traffic costs it no system call.
+ *
+ * A bus that is not there is tried again after ever longer pauses. One that has been there is
+ * waited for as long as it takes; one that never was only as long as a system may need to start,
+ * so that a device without a bus is not woken for it.
  */
 #include "front/dbus.h"
 
@@ -15,6 +19,8 @@
 #include "util/log.h"
 
 #define LAST_WORDS_MS   500
+#define PAUSE_MIN_MS    1000u  /* before the first try for a bus that is gone; then twice it, */
+#define PAUSE_MAX_MS    60000u /* at most this; the pauses up to it are two minutes together */
 #define MESSAGES_A_TURN 32u      /* so that a flood of calls keeps nobody's answer waiting, */
 #define TURN_NS         5000000u /* nor few that are large */
 #define NAME_IS_OURS    1u       /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER of the specification */
@@ -25,10 +31,35 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     dbus->pending = true;
 }
 
+static int open_bus(struct ulm_dbus *dbus);
+static void on_timer(uv_timer_t *timer);
+
+static void try_later(struct ulm_dbus *dbus)
+{
+    if (!dbus->met && dbus->pause_ms == PAUSE_MAX_MS)
+        return;
+    dbus->pause_ms = dbus->pause_ms == 0                 ? PAUSE_MIN_MS
+                     : dbus->pause_ms < PAUSE_MAX_MS / 2 ? 2 * dbus->pause_ms
+                                                         : PAUSE_MAX_MS;
+    (void)uv_timer_start(&dbus->timer, on_timer, dbus->pause_ms, 0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct ulm_dbus *dbus = timer->data;
-    dbus->pending = true;
+    if (dbus->bus)
+        dbus->pending = true;
+    else if (open_bus(dbus) < 0)
+        try_later(dbus);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct ulm_dbus *dbus = handle->data;
+    if (--dbus->n_handles > 0)
+        return;
+    free(dbus->model);
+    free(dbus);
 }
 
 /* The bus is gone, or is given up: callers with it. */
@@ -36,7 +67,7 @@ static void drop_bus(struct ulm_dbus *dbus)
 {
     while (dbus->callers)
         ulm_caller_free(dbus->callers);
-    (void)uv_poll_stop(&dbus->poll);
+    uv_close((uv_handle_t *)&dbus->poll, on_handle_closed); /* done before a new one is made */
     (void)uv_timer_stop(&dbus->timer);
     (void)uv_prepare_stop(&dbus->prepare);
     dbus->bus = sd_bus_close_unref(dbus->bus);
@@ -91,15 +122,23 @@ static void on_prepare(uv_prepare_t *handle)
     if (r >= 0)
         r = watch(dbus);
     if (r < 0) {
-        ulm_log(ULM_LOG_WARNING, "D-Bus: the bus is lost: %s", strerror(-r));
+        if (dbus->pause_ms == 0) /* told once, not at each try that a bus turns down */
+            ulm_log(ULM_LOG_WARNING, "D-Bus: the bus is lost: %s; it is waited for", strerror(-r));
         drop_bus(dbus);
+        if (!dbus->stopping)
+            try_later(dbus);
     }
 }
 
 static int on_name(sd_bus_message *m, void *data, sd_bus_error *error)
 {
+    struct ulm_dbus *dbus = data;
     const sd_bus_error *failed = sd_bus_message_get_error(m);
     uint32_t outcome = 0;
+    if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY)) { /* the bus itself answered */
+        dbus->met = true;
+        dbus->pause_ms = 0;
+    }
     if (failed)
         ulm_log(ULM_LOG_WARNING, "D-Bus: no name %s: %s", ULM_DBUS_NAME, failed->name);
     else if (sd_bus_message_read(m, "u", &outcome) < 0 || outcome != NAME_IS_OURS)
@@ -172,16 +211,26 @@ static int open_bus(struct ulm_dbus *dbus)
                                      "org.freedesktop.LogControl1", log_vtable, dbus);
     if (r >= 0)
         r = sd_bus_request_name_async(dbus->bus, NULL, ULM_DBUS_NAME, 0, on_name, dbus);
-    return r;
+    if (r >= 0)
+        r = uv_poll_init(dbus->loop, &dbus->poll, sd_bus_get_fd(dbus->bus));
+    if (r < 0) {
+        dbus->bus = sd_bus_close_unref(dbus->bus);
+        return r;
+    }
+    dbus->n_handles++;
+    dbus->poll_events = 0;
+    dbus->pending = true;
+    return uv_prepare_start(&dbus->prepare, on_prepare);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+/* At start: which bus is meant, and how to do without. */
+static void tell_no_bus(const struct ulm_dbus *dbus, int r)
 {
-    struct ulm_dbus *dbus = handle->data;
-    if (--dbus->n_handles > 0)
-        return;
-    free(dbus->model);
-    free(dbus);
+    const char *told =
+        getenv(dbus->system ? "DBUS_SYSTEM_BUS_ADDRESS" : "DBUS_SESSION_BUS_ADDRESS");
+    const char *usual = dbus->system ? "/run/dbus/system_bus_socket" : "$XDG_RUNTIME_DIR/bus";
+    ulm_log(ULM_LOG_NOTICE, "D-Bus is not served: no %s bus at %s (%s); `dbus = no` silences this",
+            dbus->system ? "system" : "session", told ? told : usual, strerror(-r));
 }
 
 static int copy_facts(struct ulm_dbus *dbus, const struct ulm_dbus_config *config)
@@ -208,24 +257,21 @@ int ulm_dbus_new(uv_loop_t *loop, struct ulm_core *core, struct ulm_peers *peers
     dbus->peers = peers;
     dbus->answers = *answers;
     dbus->system = config->system;
-    dbus->pending = true;
     dbus->poll.data = dbus->timer.data = dbus->prepare.data = dbus;
 
     int r = copy_facts(dbus, config);
-    if (r >= 0)
-        r = open_bus(dbus);
-    if (r >= 0)
-        r = uv_poll_init(loop, &dbus->poll, sd_bus_get_fd(dbus->bus));
     if (r < 0) {
-        dbus->bus = sd_bus_close_unref(dbus->bus);
-        free(dbus->model);
         free(dbus);
         return r;
     }
     (void)uv_timer_init(loop, &dbus->timer); /* these two cannot fail */
     (void)uv_prepare_init(loop, &dbus->prepare);
-    (void)uv_prepare_start(&dbus->prepare, on_prepare);
-    dbus->n_handles = 3;
+    dbus->n_handles = 2;
+    r = open_bus(dbus);
+    if (r < 0) {
+        tell_no_bus(dbus, r);
+        try_later(dbus);
+    }
     *ret_dbus = dbus;
     return 0;
 }
@@ -254,6 +300,8 @@ void ulm_dbus_stop(struct ulm_dbus *dbus)
     if (dbus->bus)
         (void)sd_bus_emit_properties_changed(dbus->bus, ULM_DBUS_PATH, ULM_DBUS_INTERFACE, "State",
                                              NULL);
+    else
+        (void)uv_timer_stop(&dbus->timer);
     dbus->pending = true;
 }
 
@@ -278,7 +326,6 @@ struct ulm_dbus *ulm_dbus_free(struct ulm_dbus *dbus)
         write_last_words(dbus);
         drop_bus(dbus);
     }
-    uv_close((uv_handle_t *)&dbus->poll, on_handle_closed);
     uv_close((uv_handle_t *)&dbus->timer, on_handle_closed);
     uv_close((uv_handle_t *)&dbus->prepare, on_handle_closed);
     return NULL;

@@ -4,7 +4,8 @@
  *
  *     ulm_dbus_new -> (loop) -> ulm_dbus_stop -> ulm_dbus_free -> (loop until idle)
  *
- * A bus that is not there is no failure of the daemon: its socket serves on.
+ * A bus that is not there is no failure of the daemon: its socket serves on, and the bus is tried
+ * again.
  */
 #ifndef ULM_FRONT_DBUS_H
 #define ULM_FRONT_DBUS_H
@@ -26,8 +27,8 @@ struct ulm_dbus_config {
 
 #if HAVE_DBUS
 
-/* Begins to connect and to take the name; what fails later is logged. All else is borrowed until
- * ulm_dbus_free. <0: there is no such bus, or -ENOMEM. */
+/* Begins to connect and to take the name; what fails is logged, and tried again. All else is
+ * borrowed until ulm_dbus_free. <0: -ENOMEM, or -EOPNOTSUPP: built without it. */
 int ulm_dbus_new(struct uv_loop_s *loop, struct ulm_core *core, struct ulm_peers *peers,
                  const struct ulm_answers *answers, const struct ulm_dbus_config *config,
                  struct ulm_dbus **ret_dbus);
@@ -48,7 +49,7 @@ static inline int ulm_dbus_new(struct uv_loop_s *loop, struct ulm_core *core,
                                struct ulm_peers *peers, const struct ulm_answers *answers,
                                const struct ulm_dbus_config *config, struct ulm_dbus **ret_dbus)
 {
-    return -EOPNOTSUPP; /* built without it */
+    return -EOPNOTSUPP;
 }
 
 static inline void ulm_dbus_configure(struct ulm_dbus *dbus, const struct ulm_dbus_config *config)

@@ -59,8 +59,10 @@ struct ulm_dbus {
     char *model; /* owned */
     bool system, cloud, stopping;
 
-    sd_bus *bus;  /* owned; NULL once the bus is gone */
+    sd_bus *bus;  /* owned; NULL while the bus is not there; `poll` is open as long as it is */
     bool pending; /* sd-bus may have work */
+    bool met;     /* the bus has been there */
+    unsigned pause_ms; /* before the latest try for it; 0 = it is there, or was not tried again */
     struct ulm_caller *callers;
     size_t n_callers;
     bool lost_callers; /* some are marked lost */

@@ -380,9 +380,9 @@ class Daemon:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def await_log(self, text):
+    def await_log(self, text, times=1):
         until = time.monotonic() + WAIT
-        while text not in self.log():
+        while self.log().count(text) < times:
             if time.monotonic() > until:
                 raise AssertionError(f"never logged {text!r}:\n{self.log()}")
             time.sleep(0.01)

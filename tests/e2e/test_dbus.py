@@ -234,7 +234,21 @@ class Life(bus.BusCase):
         server.env["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/bus"
         server.start()
         self.assertTrue(self.client(server).ask("q").text.startswith(O))
+        self.assertIn("D-Bus is not served: no system bus at unix:path=/nonexistent/bus (No such "
+                      "file or directory); `dbus = no` silences this\n", server.log())
+
+    def test_a_bus_that_comes_later_is_served(self):
+        """As where nothing says in which order they start. Its end is no harm either."""
+        system = self.bus()
+        system.stop()
+        server = self.served(system, NEUTRAL, start=False)
+        server.start()
         self.assertIn("D-Bus is not served", server.log())
+        system.start()
+        server.await_log("D-Bus: serving as")
+        self.assertTrue(self.caller(system).ask("q").text.startswith(O))
+        system.stop()
+        server.await_log("the bus is lost")
 
     def test_a_bus_that_goes_takes_only_its_callers(self):
         system, cloud = self.bus(), self.cloud("endless")
@@ -247,6 +261,17 @@ class Life(bus.BusCase):
         server.await_status(lambda s: s["requests"]["open"] == 0)
         cloud.play("ok")
         self.assertEqual(self.client(server).ask("q").text, OK)
+
+    def test_a_bus_that_comes_back_is_served_again(self):
+        system, cloud = self.bus(), self.cloud("ok")
+        server = self.served(system, NEUTRAL, cloud=cloud)
+        for times in (2, 3):
+            self.caller(system).start("go on")
+            system.stop()
+            system.start()
+            server.await_log("D-Bus: serving as", times)
+            self.assertEqual(self.caller(system).ask("q").text, OK)
+        self.assertEqual(server.log().count("the bus is lost"), 2)
 
     def test_a_taken_name_is_told(self):
         system = self.bus()
