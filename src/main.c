@@ -56,11 +56,12 @@ static void raise_descriptors(void)
 static int check_config(const struct ulm_daemon_options *options)
 {
     char reterr[ULM_CONFIG_ERROR_MAX];
-    if (ulm_daemon_check(options, reterr) < 0) {
+    int r = ulm_daemon_check(options, reterr);
+    if (r < 0) {
         fprintf(stderr, "ulmd: %s\n", reterr);
         return EXIT_FAILURE;
     }
-    puts("ulmd: the configuration is fine");
+    puts(r == 0 ? "ulmd: the configuration is fine" : "ulmd: the configuration can be used");
     return EXIT_SUCCESS;
 }
 

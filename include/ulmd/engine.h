@@ -130,6 +130,7 @@ struct ulm_model_info {
     uint64_t parameters;
     uint64_t weight_bytes;
     unsigned context;         /* tokens of KV cache a sequence */
+    unsigned trained;         /* tokens the file says the model is for; 0 = it does not say */
     unsigned threads;
     unsigned layers, hidden, heads, kv_heads, ffn, vocabulary;
     float rope_theta;

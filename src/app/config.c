@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/config_parts.h"
 #include "front/listen.h"
 #include "util/text.h"
 
-#define FILE_MAX (256u * 1024)
+#define FILE_MAX          (256u * 1024)
+#define SYSTEM_SOCKET_DIR "/run/ulmd"
 
 struct ulm_config_string {
     struct ulm_config_string *next;
@@ -45,12 +48,6 @@ int ulm_config_fault(char *reterr, const struct ulm_config_at *at, const char *f
     va_end(args);
     ulm_tame(reterr); /* one line, whatever the file holds */
     return -EINVAL;
-}
-
-void ulm_config_take_advice(struct ulm_config *config, const struct ulm_model_info *info)
-{
-    if (isnan(config->core.min_confidence))
-        config->core.min_confidence = info ? info->min_confidence : -INFINITY;
 }
 
 void ulm_config_wipe_keys(struct ulm_config *config)
@@ -206,6 +203,20 @@ bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cl
     return config->n_endpoints > 0;
 }
 
+const char *ulm_config_socket(const struct ulm_config *config, char *path, size_t size)
+{
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+    if (config->socket)
+        return config->socket;
+    if (geteuid() == 0 || !dir || *dir != '/') {
+        dir = SYSTEM_SOCKET_DIR;
+        if (geteuid() == 0 && mkdir(dir, 0755) == 0)
+            (void)chmod(dir, 0755); /* whatever the umask */
+    }
+    snprintf(path, size, "%s/ulmd.sock", dir);
+    return path;
+}
+
 int ulm_config_check_socket(const struct ulm_config *config,
                             char reterr[static ULM_CONFIG_ERROR_MAX])
 {
@@ -240,6 +251,84 @@ void ulm_config_name_model(const struct ulm_config *config, int fault,
         name_key(&config->system_at, "[model] system", reterr);
     else
         name_key(&config->path_at, "[model] path", reterr);
+}
+
+static void warn(const struct ulm_config_at *at, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void warn(const struct ulm_config_at *at, const char *format, ...)
+{
+    char said[ULM_CONFIG_ERROR_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(said, sizeof said, format, args);
+    va_end(args);
+    if (at->file)
+        ulm_log(ULM_LOG_WARNING, "%s:%d: %s", at->file, at->line, said);
+    else
+        ulm_log(ULM_LOG_WARNING, "%s", said);
+}
+
+/* The path that a dialect appends, where the url ends in it already; else NULL. */
+static const char *appended(const char *url)
+{
+    static const char *const paths[] = {"/chat/completions", "/responses", "/messages",
+                                        "/api/chat"};
+    size_t len = strlen(url);
+    while (len > 0 && url[len - 1] == '/')
+        len--;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        size_t n = strlen(paths[i]);
+        if (len > n && strncmp(url + len - n, paths[i], n) == 0)
+            return paths[i];
+    }
+    return NULL;
+}
+
+static int check_state_dir(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return -errno;
+    if (!S_ISDIR(st.st_mode))
+        return -ENOTDIR;
+    return access(path, W_OK | X_OK) < 0 ? -errno : 0;
+}
+
+int ulm_config_complete(struct ulm_config *config, const struct ulm_model_info *info)
+{
+    int n = 0;
+    if (isnan(config->core.min_confidence))
+        config->core.min_confidence = info ? info->min_confidence : -INFINITY;
+
+    if (!config->engine.path && config->n_endpoints == 0) {
+        ulm_log(ULM_LOG_WARNING, "no question can be answered: neither path in [model] nor "
+                                 "url and model in [cloud] are set");
+        n++;
+    }
+    for (size_t i = 0; i < config->n_endpoints; i++) {
+        const struct ulm_config_endpoint *endpoint = &config->endpoints[i];
+        const char *name = endpoint->to.name, *path = appended(endpoint->to.url);
+        if (!path)
+            continue;
+        warn(&endpoint->url_at, "[cloud%s%s] url: ends in %s, which the dialect appends by itself",
+             *name ? "." : "", name, path);
+        n++;
+    }
+    int r = config->state_dir ? check_state_dir(config->state_dir) : 0;
+    if (r < 0) {
+        warn(&config->state_dir_at,
+             "[daemon] state_dir: %s: %s; what is learnt about the cloud is not kept",
+             config->state_dir, strerror(-r));
+        n++;
+    }
+    if (info && info->trained > 0 && config->engine.context > info->trained) {
+        warn(&config->context_at,
+             "[model] context: %u is more than the model's own %u; beyond it understands less",
+             config->engine.context, info->trained);
+        n++;
+    }
+    return n;
 }
 
 static bool differ(const char *a, const char *b)

@@ -42,6 +42,7 @@ struct ulm_config_endpoint {
     const char *prompt_file; /* or NULL; in place of the tagged text */
     const char *headers[ULM_CONFIG_HEADERS_MAX];
     struct ulm_config_at at; /* its section's beginning */
+    const char *file;        /* in which its section was met last */
     struct ulm_config_at url_at, key_file_at, prompt_file_at;
     char *key; /* owned, wiped */
 };
@@ -59,12 +60,13 @@ struct ulm_config {
     unsigned max_clients;
     struct ulm_quota quota;
     const char *state_dir; /* or NULL */
+    struct ulm_config_at state_dir_at;
     enum ulm_bus_kind dbus;
     enum ulm_log_level log_level;
     bool log_text;
 
     struct ulm_engine_config engine; /* [model]; path NULL = no model; wake is the caller's */
-    struct ulm_config_at path_at, kernels_at, cores_at, system_at;
+    struct ulm_config_at path_at, kernels_at, context_at, cores_at, system_at;
     struct ulm_core_config core;     /* the rest; its lists point into this structure */
     struct ulm_config_at words_at;   /* min_words or max_words, whichever came last */
     const char *neutral[ULM_CONFIG_NEUTRAL_MAX];
@@ -88,15 +90,19 @@ struct ulm_config *ulm_config_free(struct ulm_config *config);
 int ulm_config_parse(const char *name, const char *text, size_t len, struct ulm_config **ret_config,
                      char reterr[static ULM_CONFIG_ERROR_MAX]);
 
-/* Puts in what the model file advises where the configuration leaves it to the model
- * (min_confidence); info NULL: there is none. */
-void ulm_config_take_advice(struct ulm_config *config, const struct ulm_model_info *info);
+/* Once the model is known; info NULL: there is none. Puts in what its file advises where the
+ * configuration leaves it to the model (min_confidence), and logs a warning for each thing that a
+ * daemon can start with but nobody can want. Returns how many there are. */
+int ulm_config_complete(struct ulm_config *config, const struct ulm_model_info *info);
 
 /* Once the cloud has its copies. */
 void ulm_config_wipe_keys(struct ulm_config *config);
 
 /* What the cloud is to be made of, pointing into the configuration; false: none is configured. */
 bool ulm_config_cloud(struct ulm_config *config, struct ulm_cloud_config *ret_cloud);
+
+/* Where to listen; the default is written to path, and root makes its directory. */
+const char *ulm_config_socket(const struct ulm_config *config, char *path, size_t size);
 
 /* Whether the socket could be made where the configuration says; a default place is not looked at:
  * its directory comes with the socket unit. <0: errno, with one line in reterr. */

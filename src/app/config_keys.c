@@ -158,8 +158,16 @@ static int add_endpoint(struct ulm_config *config, const struct ulm_config_at *a
                                 "[%s]: NAME in [cloud.NAME] must be 1 to 32 letters, "
                                 "digits, _ or -",
                                 section);
-    if (find_endpoint(config, name))
-        return 0; /* a later file goes on with it */
+    struct ulm_config_endpoint *known = find_endpoint(config, name);
+    if (known && known->file == at->file)
+        return ulm_config_fault(reterr, at,
+                                "[%s]: stands in this file already; another endpoint is "
+                                "[cloud.NAME], with a NAME of its own",
+                                section);
+    if (known) { /* a later file goes on with it */
+        known->file = at->file;
+        return 0;
+    }
     if (config->n_endpoints == ULM_ENDPOINTS_MAX)
         return ulm_config_fault(reterr, at, "[%s]: at most %u cloud sections are allowed", section,
                                 ULM_ENDPOINTS_MAX);
@@ -172,6 +180,7 @@ static int add_endpoint(struct ulm_config *config, const struct ulm_config_at *a
                .max_tokens = ULM_CLOUD_MAX_TOKENS,
                .keepalive_s = ULM_CLOUD_KEEPALIVE_S},
         .at = *at,
+        .file = at->file,
     };
     endpoint->to.extra_headers = endpoint->headers;
     config->n_endpoints++;
@@ -211,15 +220,16 @@ static int refuse_key(const struct ulm_config_at *at, const char *section, const
 }
 
 static int refuse_value(const struct ulm_config_at *at, const char *section,
-                        const struct ulm_config_key *key, char *reterr)
+                        const struct ulm_config_key *key, const char *value, char *reterr)
 {
+    const char *hint = *value == '"' ? ", without quotes" : "";
     /* The value is not shown: one pasted into the wrong place may be a secret. */
     if (key->allowed)
-        return ulm_config_fault(reterr, at, "[%s] %s: must be %s", section, key->name,
-                                key->allowed);
-    return ulm_config_fault(reterr, at, "[%s] %s: must be a %snumber from %.0f to %.0f", section,
+        return ulm_config_fault(reterr, at, "[%s] %s: must be %s%s", section, key->name,
+                                key->allowed, hint);
+    return ulm_config_fault(reterr, at, "[%s] %s: must be a %snumber from %.0f to %.0f%s", section,
                             key->name, key->set == ulm_set_double ? "" : "whole ", key->min,
-                            key->max);
+                            key->max, hint);
 }
 
 /* Of what is only found wrong once all is read. */
@@ -231,8 +241,10 @@ static void note_place(const struct ulm_config_target *target, const struct ulm_
         size_t offset; /* of the place in target.base */
     } places[] = {
         {"daemon", "socket", AT(socket_at)},
+        {"daemon", "state_dir", AT(state_dir_at)},
         {"model", "path", AT(path_at)},
         {"model", "kernels", AT(kernels_at)},
+        {"model", "context", AT(context_at)},
         {"model", "cores", AT(cores_at)},
         {"model", "system", AT(system_at)},
         {"opener", "min_words", AT(words_at)},
@@ -264,7 +276,7 @@ int ulm_config_set(struct ulm_config *config, const struct ulm_config_at *at, co
         int r = key->set(&target, key, value);
         if (r == 0)
             note_place(&target, key, at);
-        return r == -EINVAL ? refuse_value(at, section, key, reterr) : r;
+        return r == -EINVAL ? refuse_value(at, section, key, value, reterr) : r;
     }
     return refuse_key(at, section, name, reterr);
 }

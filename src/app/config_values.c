@@ -117,10 +117,11 @@ int ulm_set_mode(const struct ulm_config_target *t, const struct ulm_config_key 
     return 0;
 }
 
+/* Quotes would be part of it, which nobody means: they are read around a text alone. */
 int ulm_set_string(const struct ulm_config_target *t, const struct ulm_config_key *key,
                    const char *value)
 {
-    if (!*value)
+    if (!*value || *value == '"')
         return -EINVAL;
     const char *kept = ulm_config_keep(t->config, value, strlen(value));
     if (!kept)

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -28,7 +27,6 @@
 #include "util/relax.h"
 #include "util/text.h"
 
-#define SYSTEM_SOCKET_DIR "/run/ulmd"
 /* At most this long an opener: some 10 mJ of one core, where the radio's request takes a joule. */
 #define AWAKE_US 10000
 #define LOOK_NS  20000 /* between two looks at the descriptors meanwhile */
@@ -318,7 +316,7 @@ static void reload(struct ulm_daemon *d)
         ulm_log(ULM_LOG_ERROR, "the configuration stays as it was: %s", reterr);
         return;
     }
-    ulm_config_take_advice(config, d->engine ? ulm_engine_info(d->engine) : NULL);
+    (void)ulm_config_complete(config, d->engine ? ulm_engine_info(d->engine) : NULL);
     d->config = config;
     d->cloud = cloud;
     ulm_core_configure(d->core, &config->core, cloud);
@@ -334,13 +332,16 @@ static void reload(struct ulm_daemon *d)
 
 /* Signals */
 
-static void notify_ready(const struct ulm_daemon *d)
+static void notify_ready(const struct ulm_daemon *d, bool start)
 {
+    const struct ulm_model_info *info = d->engine ? ulm_engine_info(d->engine) : NULL;
     char status[256];
-    snprintf(status, sizeof status, "%s, %zu cloud endpoint%s",
-             d->engine ? ulm_engine_info(d->engine)->name : "no model", d->config->n_endpoints,
+    snprintf(status, sizeof status, "%s%s%s, %zu cloud endpoint%s", info ? info->name : "no model",
+             info ? " " : "", info ? info->quantisation : "", d->config->n_endpoints,
              d->config->n_endpoints == 1 ? "" : "s");
     ulm_tame(status);
+    if (start)
+        ulm_log(ULM_LOG_NOTICE, "ulmd " ULMD_VERSION " is ready: %s", status);
     ulm_notify_ready(status);
 }
 
@@ -373,7 +374,7 @@ static void on_reload_signal(uv_signal_t *handle, int number)
         return;
     ulm_notify_reloading();
     reload(d);
-    notify_ready(d);
+    notify_ready(d, /* start */ false);
 }
 
 /* Life */
@@ -417,25 +418,12 @@ static void close_handles(struct ulm_daemon *d)
     d->handles_open = false;
 }
 
-/* Where a daemon without configuration listens. */
-static void default_socket(char *path, size_t size)
-{
-    const char *dir = getenv("XDG_RUNTIME_DIR");
-    if (geteuid() == 0 || !dir || *dir != '/') {
-        dir = SYSTEM_SOCKET_DIR;
-        if (geteuid() == 0 && mkdir(dir, 0755) == 0)
-            (void)chmod(dir, 0755); /* whatever the umask */
-    }
-    snprintf(path, size, "%s/ulmd.sock", dir);
-}
-
 static int listen_at_path(struct ulm_daemon *d, char *reterr)
 {
     char path[256];
     struct ulm_listener listener;
-    default_socket(path, d->config->socket ? 0 : sizeof path);
     const struct ulm_listen_at at = {
-        .path = d->config->socket ? d->config->socket : path,
+        .path = ulm_config_socket(d->config, path, sizeof path),
         .mode = d->config->socket_mode,
         .group = d->config->socket_group,
     };
@@ -507,14 +495,14 @@ static int construct(struct ulm_daemon *d, char *reterr)
 
     if ((r = make_engine(d, d->config, &d->engine, reterr)) < 0)
         return r;
-    ulm_config_take_advice(d->config, d->engine ? ulm_engine_info(d->engine) : NULL);
+    const struct ulm_model_info *info = d->engine ? ulm_engine_info(d->engine) : NULL;
+    (void)ulm_config_complete(d->config, info);
     if ((r = make_cloud(&d->loop, d->config, &d->cloud, reterr)) < 0 ||
         (r = ulm_core_new(&d->config->core, d->engine, d->cloud, &d->core)) < 0 ||
         (r = ulm_socket_new(&d->loop, d->core, &d->peers, &(struct ulm_socket_limits){0}, &answers,
                             &d->sock)) < 0)
         return r;
-    d->may_stay_awake =
-        d->engine && uv_available_parallelism() > ulm_engine_info(d->engine)->threads;
+    d->may_stay_awake = info && uv_available_parallelism() > info->threads;
     apply_limits(d);
     start_dbus(d, &answers);
     return start_listening(d, reterr);
@@ -543,11 +531,7 @@ int ulm_daemon_new(const struct ulm_daemon_options *options, struct ulm_daemon *
 
 void ulm_daemon_run(struct ulm_daemon *d)
 {
-    ulm_log(ULM_LOG_NOTICE, "ulmd " ULMD_VERSION " is ready: %s%s%s%s, %zu cloud endpoint%s",
-            d->engine ? "model " : "no model", d->engine ? ulm_engine_info(d->engine)->name : "",
-            d->engine ? " " : "", d->engine ? ulm_engine_info(d->engine)->quantisation : "",
-            d->config->n_endpoints, d->config->n_endpoints == 1 ? "" : "s");
-    notify_ready(d);
+    notify_ready(d, /* start */ true);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
 }
 
@@ -591,6 +575,8 @@ int ulm_daemon_check(const struct ulm_daemon_options *options,
         r = make_engine(&d, d.config, &d.engine, reterr);
     if (r == 0)
         r = ulm_config_check_socket(d.config, reterr);
+    if (r == 0)
+        r = ulm_config_complete(d.config, d.engine ? ulm_engine_info(d.engine) : NULL);
     d.engine = ulm_engine_free(d.engine);
     d.cloud = ulm_cloud_free(d.cloud);
     (void)uv_run(&d.loop, UV_RUN_DEFAULT);

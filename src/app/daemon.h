@@ -18,8 +18,8 @@ struct ulm_daemon_options {
     const char *socket; /* in place of [daemon] socket, and of sockets handed in */
 };
 
-/* Everything as a start would make it, the socket looked at but not made. 0, or <0 with one line in
- * reterr. */
+/* Everything as a start would make it, the socket looked at but not made. 0; how many warnings were
+ * logged; or <0 with one line in reterr. */
 int ulm_daemon_check(const struct ulm_daemon_options *options,
                      char reterr[static ULM_CONFIG_ERROR_MAX]);
 

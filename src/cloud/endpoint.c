@@ -118,6 +118,29 @@ static int read_url(struct ulm_endpoint *endpoint, const struct ulm_endpoint_con
     return r;
 }
 
+/* As libcurl will read it, which says so only when the first request fails. */
+static int check_proxy(const struct ulm_endpoint_config *config, char *reterr, size_t size)
+{
+    static const char *const schemes[] = {"http",    "https",  "socks4",
+                                          "socks4a", "socks5", "socks5h"};
+    char *scheme = NULL;
+    bool known = false;
+    CURLU *url = curl_url();
+    if (!url)
+        return -ENOMEM;
+    if (curl_url_set(url, CURLUPART_URL, config->proxy,
+                     CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK)
+        (void)curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+    for (size_t i = 0; scheme && i < sizeof schemes / sizeof *schemes; i++)
+        known = known || strcasecmp(scheme, schemes[i]) == 0;
+    curl_free(scheme);
+    curl_url_cleanup(url);
+    return known ? 0
+                 : bad(config, reterr, size,
+                       "proxy is none that can be used: it is [http, https, socks4, socks4a, "
+                       "socks5 or socks5h://]HOST[:PORT]");
+}
+
 /* Printable, and nothing that could end a header line. */
 static bool is_header_text(const char *text, bool spaces)
 {
@@ -272,7 +295,9 @@ int ulm_endpoint_init(struct ulm_endpoint *endpoint, const struct ulm_endpoint_c
         return bad(config, reterr, reterr_size, "ca_file cannot be read: %s", strerror(errno));
     if (endpoint->ca_file && !S_ISREG(st.st_mode)) /* a pipe would hold up whoever reads it */
         return bad(config, reterr, reterr_size, "ca_file is not a regular file");
-    r = read_url(endpoint, config, reterr, reterr_size);
+    r = endpoint->proxy ? check_proxy(config, reterr, reterr_size) : 0;
+    if (r == 0)
+        r = read_url(endpoint, config, reterr, reterr_size);
     return r < 0 ? r : read_headers(endpoint, config, reterr, reterr_size);
 }
 

@@ -55,6 +55,7 @@ static void fill_info(struct ulm_decoder *d)
         .parameters = shape->parameters,
         .weight_bytes = shape->weight_bytes,
         .context = d->context,
+        .trained = shape->trained,
         .threads = ulm_runner_threads(d->runner),
         .layers = shape->layers,
         .hidden = shape->hidden,

@@ -73,6 +73,7 @@ static int read_shape(struct load *load)
 {
     struct ulm_shape *shape = &load->model->shape;
     const char *scaling = "none";
+    uint64_t trained;
     int r = read_count(load, "block_count", LAYERS_MAX, &shape->layers);
     if (r == 0)
         r = read_count(load, "embedding_length", WIDTH_MAX, &shape->hidden);
@@ -107,6 +108,9 @@ static int read_shape(struct load *load)
     if (ulm_gguf_get_string(load->gguf, "llama.rope.scaling.type", &scaling) == 0 &&
         strcmp(scaling, "none") != 0)
         return fail(load, "llama.rope.scaling.type must be none");
+    if (ulm_gguf_get_u64(load->gguf, "llama.context_length", &trained) == 0 &&
+        trained <= UINT32_MAX)
+        shape->trained = (unsigned)trained;
     return 0;
 }
 

@@ -22,6 +22,7 @@ struct ulm_runner;
 
 struct ulm_shape {
     unsigned layers, hidden, heads, kv_heads, head_dim, ffn, vocabulary;
+    unsigned trained; /* tokens of context the file tells of; 0 = none */
     float rope_theta, norm_eps;
     enum ulm_type type; /* of the matrices */
     bool tied;

@@ -81,10 +81,11 @@ static int add_text(struct ulm_buf *out, struct ulm_pull value, const char *othe
     return ulm_safe_add(out, shown, strlen(shown));
 }
 
-static int add_model(struct ulm_pull model, struct ulm_buf *out)
+static int add_model(struct ulm_pull model, bool cloud, struct ulm_buf *out)
 {
     if (ulm_pull_kind(model) != '{')
-        return ulm_buf_add_str(out, "model    none: answers come from the cloud alone\n");
+        return ulm_buf_add_str(out, cloud ? "model    none: answers come from the cloud alone\n"
+                                          : "model    none\n");
     int r = ulm_buf_add_str(out, "model    ");
     if (r == 0)
         r = add_text(out, ulm_pull_member(model, "name"), "?");
@@ -137,7 +138,8 @@ static int add_endpoint(const struct ulm_term *term, struct ulm_pull e, struct u
     return r < 0 ? r : ulm_buf_add(out, "\n", 1);
 }
 
-static int add_cloud(const struct ulm_term *term, struct ulm_pull cloud, struct ulm_buf *out)
+static int add_cloud(const struct ulm_term *term, struct ulm_pull cloud, bool model,
+                     struct ulm_buf *out)
 {
     struct ulm_pull_walk walk = ulm_pull_walk(cloud);
     struct ulm_pull key, value;
@@ -148,7 +150,8 @@ static int add_cloud(const struct ulm_term *term, struct ulm_pull cloud, struct 
         r = add_endpoint(term, value, out);
     }
     if (r == 0 && !any)
-        r = ulm_buf_add_str(out, "cloud    none: answers end on the device\n");
+        r = ulm_buf_add_str(out, model ? "cloud    none: answers end on the device\n"
+                                       : "cloud    none: no question can be answered\n");
     return r;
 }
 
@@ -200,6 +203,9 @@ static int add_counters(struct ulm_pull counters, struct ulm_buf *out)
 
 int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out)
 {
+    struct ulm_pull model = ulm_pull_member(status, "model"), key, value;
+    struct ulm_pull cloud = ulm_pull_member(status, "cloud");
+    struct ulm_pull_walk walk = ulm_pull_walk(cloud);
     int r = ulm_buf_add_str(out, "ulmd ");
     if (r == 0)
         r = add_text(out, ulm_pull_member(status, "version"), "?");
@@ -210,8 +216,8 @@ int ulmctl_status_head(const struct ulm_term *term, struct ulm_pull status, stru
                             ulm_pull_number(at(status, "requests", "max"), 0),
                             ulm_pull_number(at(status, "requests", "clients"), 0));
     if (r == 0)
-        r = add_model(ulm_pull_member(status, "model"), out);
-    return r < 0 ? r : add_cloud(term, ulm_pull_member(status, "cloud"), out);
+        r = add_model(model, ulm_pull_next(&walk, &key, &value), out);
+    return r < 0 ? r : add_cloud(term, cloud, ulm_pull_kind(model) == '{', out);
 }
 
 int ulmctl_status_text(const struct ulm_term *term, struct ulm_pull status, struct ulm_buf *out)

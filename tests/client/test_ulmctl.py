@@ -272,6 +272,14 @@ class Status(unittest.TestCase):
         self.assertRegex(out, r"first word +5 +31\.2 +48\.9 +48\.9 +48\.1")
         self.assertRegex(out, r"verdict_ok +3")
 
+    def test_what_is_not_there(self):
+        for model, cloud, lines in (
+                (None, STATUS["cloud"], ["none: answers come from the cloud alone"]),
+                (STATUS["model"], [], ["none: answers end on the device"]),
+                (None, [], ["none", "none: no question can be answered"])):
+            _, out, _, _ = run({"status": [{**STATUS, "model": model, "cloud": cloud}]}, "status")
+            self.assertEqual([line[9:] for line in out.splitlines() if line[9:13] == "none"], lines)
+
     def test_json(self):
         _, out, _, requests = run({"status": [STATUS]}, "status", "--json")
         self.assertEqual(json.loads(out), STATUS)

@@ -328,6 +328,34 @@ class Configuration(harness.Case):
         daemon.write_config()
         self.assertEqual(daemon.run()[0], 1)
 
+    def test_check_config_tells_what_nobody_can_want(self):
+        """And a start tells it too, which goes on."""
+        keys = {"daemon": {"state_dir": "/nonexistent/state"}, "model": {"context": 4096},
+                "cloud": {"url": "https://127.0.0.1:9/v1/chat/completions", "model": "m"}}
+        daemon = self.daemon(keys, start=False, args=["--check-config"])
+        status, said = daemon.run()
+        *warnings, last = said.splitlines()
+        self.assertEqual((status, last), (0, "ulmd: the configuration can be used"), said)
+        for line, word in zip(warnings, ("[cloud] url: ", "[daemon] state_dir: ",
+                                         "[model] context: 4096 is more than the model's own 512"),
+                              strict=True):
+            self.assertRegex(line, r"^ulmd: warning: /\S+/ulmd\.conf:\d+: ")
+            self.assertIn(word, line)
+        daemon.args = []
+        daemon.start()
+        for line in warnings:
+            self.assertEqual(daemon.log().count(line + "\n"), 1)
+
+    def test_check_config_knows_a_proxy(self):
+        url = {"url": "https://example.com/v1", "model": "m"}
+        for proxy in ("::::", "ftp://proxy:21", "http://", "socks6://h"):
+            self.assertIn("[cloud] proxy is none that can be used",
+                          self.check({**url, "proxy": proxy}, "cloud"))
+        for proxy in ("proxy", "proxy:3128", "http://me:secret@proxy:3128", "socks5h://[::1]:1080"):
+            daemon = self.daemon({"cloud": {**url, "proxy": proxy}}, start=False,
+                                 args=["--check-config"])
+            self.assertEqual(daemon.run(), (0, "ulmd: the configuration is fine\n"), proxy)
+
     def check(self, keys, section="daemon"):
         """--check-config with these keys: its one line, which names the file and a line."""
         daemon = self.daemon({section: keys}, start=False, args=["--check-config"])
@@ -490,6 +518,7 @@ class Models(harness.Case):
         answer = user.ask("q")
         self.assertEqual(answer.terminal.get("code"), "no_model")
         self.assertIsNone(user.request("status")["model"])
+        self.assertIn("no question can be answered: neither path in [model] nor url", daemon.log())
 
 
 class Idle(harness.Case):

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/config.h"
+#include "app/config_parts.h"
 #include "util/buf.h"
 
 static char reterr[ULM_CONFIG_ERROR_MAX];
@@ -51,12 +51,12 @@ START_TEST(test_defaults)
     ck_assert(c->core.ahead);
     ck_assert(isnan(c->core.min_confidence)); /* as the model file says */
     const struct ulm_model_info advice = {.min_confidence = -0.25};
-    ulm_config_take_advice(c, &advice);
+    ulm_config_complete(c, &advice);
     ck_assert_double_eq(c->core.min_confidence, -0.25);
     struct ulm_config *off = good("[opener]\nmin_confidence = off\n");
     struct ulm_config *model = good("[opener]\nmin_confidence = model\n");
-    ulm_config_take_advice(off, &advice);
-    ulm_config_take_advice(model, NULL);
+    ulm_config_complete(off, &advice);
+    ulm_config_complete(model, NULL);
     ck_assert(isinf(off->core.min_confidence) && isinf(model->core.min_confidence));
     ulm_config_free(off);
     ulm_config_free(model);
@@ -114,8 +114,9 @@ START_TEST(test_endpoints)
     struct ulm_config *c = good("[cloud.second]\nurl = https://b.example/v1\nmodel = b\n"
                                 "dialect = anthropic\nmode = prefill\n"
                                 "extra_headers = X-A: 1 | X-B: two ; three\n"
-                                "[cloud]\nurl = http://127.0.0.1:8080\nmodel = a\nhedge = yes\n"
-                                "[cloud.second]\nmax_tokens = 77\n");
+                                "[cloud]\nurl = http://127.0.0.1:8080\nmodel = a\nhedge = yes\n");
+    const char *later = "[cloud.second]\nmax_tokens = 77\n"; /* in another file it goes on */
+    ck_assert_int_eq(ulm_config_read_text(c, "u.conf", later, strlen(later), reterr), 0);
     struct ulm_cloud_config cloud;
     ck_assert(ulm_config_cloud(c, &cloud));
     ck_assert_uint_eq(cloud.n_endpoints, 2);
@@ -171,6 +172,9 @@ START_TEST(test_syntax)
     bad("[cloud.]\n", "t.conf:1: [cloud.]: NAME in [cloud.NAME] must be");
     bad("[cloud.../x]\n", "t.conf:1: [cloud.../x]: NAME in [cloud.NAME] must be");
     bad("[cloudy]\n", "t.conf:1: [cloudy]: no such section");
+    bad("[cloud.a]\n[cloud]\n[opener]\n[cloud.a]\n",
+        "t.conf:4: [cloud.a]: stands in this file already; another endpoint is [cloud.NAME]");
+    bad("[cloud]\nurl = https://x\nmodel = m\n[cloud]\n", "t.conf:4: [cloud]: stands in this file");
 }
 END_TEST
 
@@ -180,6 +184,7 @@ START_TEST(test_ranges)
         const char *section, *line, *said;
     } cases[] = {
         {"daemon", "socket =", "socket: must be a path"},
+        {"daemon", "socket = \"/x\"", "socket: must be a path, without quotes"},
         {"daemon", "socket_mode = 9999", "socket_mode: must be an octal mode such as 0660"},
         {"daemon", "socket_mode = 7777", "socket_mode: must be an octal mode such as 0660"},
         {"daemon", "max_clients = 0", "max_clients: must be a whole number from 1 to 4096"},
@@ -191,6 +196,11 @@ START_TEST(test_ranges)
         {"daemon", "dbus = maybe", "dbus: must be system, session or no"},
         {"daemon", "log_level = loud", "log_level: must be error, warning, notice, info or debug"},
         {"daemon", "log_text = perhaps", "log_text: must be yes or no"},
+        {"model", "path = \"my model.gguf\"", "path: must be a path, without quotes"},
+        {"model", "kernels = \"auto\"",
+         "kernels: must be auto, scalar, avx2, avx512, neon or dotprod, without quotes"},
+        {"model", "context = \"600\"",
+         "context: must be a whole number from 512 to 32768, without quotes"},
         {"model", "threads = 0", "threads: must be auto, or 1 to 64"},
         {"model", "kernels = sse9", "kernels: must be auto, scalar, avx2, avx512, neon or dotprod"},
         {"model", "context = 64", "context: must be a whole number from 512 to 32768"},
@@ -209,6 +219,9 @@ START_TEST(test_ranges)
         {"cloud", "url = ftp://x", "url: must be an http or https base URL without user"},
         {"cloud", "url = https://me:hunter2@x/v1", "url: must be an http or https base URL"},
         {"cloud", "url = https://", "url: must be an http or https base URL"},
+        {"cloud", "url = \"https://x/v1\"",
+         "url: must be an http or https base URL without user, query or fragment, without quotes"},
+        {"cloud", "model = \"gpt\"", "model: must be a model's name, without quotes"},
         {"cloud", "mode = guess", "mode: must be instruct or prefill"},
         {"cloud", "max_tokens = 0", "max_tokens: must be a whole number from 1 to 100000"},
         {"cloud", "pinned_key = /etc/key", "pinned_key: must be sha256//... of public keys"},
@@ -367,7 +380,8 @@ START_TEST(test_restart)
 {
     struct ulm_config *a = good("[model]\npath = a\n"), *b = good("[model]\npath = b\n"),
                       *c = good("[model]\npath = a\n[daemon]\nlog_level = debug\n"),
-                      *d = good("[model]\npath = a\nthreads = 2\n[daemon]\nsocket = /x\ndbus = no\n");
+                      *d = good("[model]\npath = a\nthreads = 2\n"
+                                "[daemon]\nsocket = /x\ndbus = no\n");
     char keys[ULM_CONFIG_ERROR_MAX];
     ck_assert(ulm_config_needs_restart(a, b, keys));
     ck_assert_str_eq(keys, "[model] path");
@@ -384,6 +398,68 @@ START_TEST(test_restart)
     ulm_config_free(b);
     ulm_config_free(c);
     ulm_config_free(d);
+}
+END_TEST
+
+static struct ulm_buf warnings = ULM_BUF_INIT(4096);
+
+static void keep_warning(enum ulm_log_level level, uint64_t request, const char *line)
+{
+    ck_assert_int_eq(level, ULM_LOG_WARNING);
+    ck_assert_int_eq(ulm_buf_add_fmt(&warnings, "%s\n", line), 0);
+}
+
+static void warned(const char *text, unsigned trained, const char *lines)
+{
+    struct ulm_config *c = good(text);
+    const struct ulm_model_info info = {.trained = trained};
+    ulm_log_set_sink(keep_warning);
+    ulm_buf_truncate(&warnings, 0);
+    int n = ulm_config_complete(c, trained ? &info : NULL);
+    ulm_log_set_sink(NULL);
+    ck_assert_str_eq(warnings.len > 0 ? ulm_buf_str(&warnings) : "", lines);
+    ck_assert_int_eq(n, *lines != '\0');
+    ulm_config_free(c);
+}
+
+#define CLOUD_URL(url_) "[cloud.x]\nmodel = m\nurl = https://x" url_ "\n"
+
+START_TEST(test_warnings)
+{
+    char text[256], line[512];
+    warned("", 0, "no question can be answered: neither path in [model] nor url and model in "
+                  "[cloud] are set\n");
+    warned("[model]\npath = m\n", 512, "");
+    warned(CLOUD_URL("/v1"), 0, "");
+    warned(CLOUD_URL("/responses/v1/"), 0, "");
+    warned(CLOUD_URL("/v1/chat/completions"), 0,
+           "t.conf:3: [cloud.x] url: ends in /chat/completions, which the dialect appends by "
+           "itself\n");
+    warned(CLOUD_URL("/v1/responses/"), 0,
+           "t.conf:3: [cloud.x] url: ends in /responses, which the dialect appends by itself\n");
+    warned(CLOUD_URL("/messages"), 0,
+           "t.conf:3: [cloud.x] url: ends in /messages, which the dialect appends by itself\n");
+    warned("[model]\npath = m\ncontext = 4096\n", 512,
+           "t.conf:3: [model] context: 4096 is more than the model's own 512; beyond it "
+           "understands less\n");
+    warned("[model]\npath = m\ncontext = 512\n", 512, "");
+
+    in_new_dir();
+    snprintf(text, sizeof text, "[model]\npath = m\n[daemon]\nstate_dir = %s\n", dir);
+    warned(text, 512, "");
+    snprintf(text, sizeof text, "[model]\npath = m\n[daemon]\nstate_dir = %s/none\n", dir);
+    snprintf(line, sizeof line,
+             "t.conf:4: [daemon] state_dir: %s/none: No such file or directory; what is learnt "
+             "about the cloud is not kept\n", dir);
+    warned(text, 512, line);
+    const char *file = write_file("key", 0600, "x");
+    snprintf(text, sizeof text, "[model]\npath = m\n[daemon]\nstate_dir = %s\n", file);
+    snprintf(line, sizeof line,
+             "t.conf:4: [daemon] state_dir: %s: Not a directory; what is learnt about the cloud is "
+             "not kept\n", file);
+    warned(text, 512, line);
+    remove_dir();
+    ulm_buf_deinit(&warnings);
 }
 END_TEST
 
@@ -461,4 +537,4 @@ START_TEST(test_shipped)
 END_TEST
 
 UNIT_MAIN("config", test_defaults, test_values, test_endpoints, test_long_lines, test_syntax,
-          test_ranges, test_prompts, test_keys, test_restart, test_shipped)
+          test_ranges, test_prompts, test_keys, test_restart, test_warnings, test_shipped)
