@@ -180,6 +180,17 @@ static int read_option(sd_bus_message *m, const char *name, const char *type,
     return pass_over(m, left);
 }
 
+static int refuse_option(const char *name, int fault, sd_bus_error *error)
+{
+    enum ulm_error code = fault == -E2BIG ? ULM_ERROR_TOO_LONG : ULM_ERROR_BAD_REQUEST;
+    return sd_bus_error_setf(error, ulm_dbus_error_name(code),
+                             fault == -E2BIG ? "the option `%s` has too many entries"
+                             : strcmp(name, "medium") == 0
+                                 ? "the option `%s` must be \"display\" or \"speech\""
+                                 : "the option `%s` is not of its type or range",
+                             strlen(name) <= 64 ? name : "...");
+}
+
 int ulm_dbus_read_options(sd_bus_message *m, struct ulm_dbus_args *args, sd_bus_error *error)
 {
     unsigned left = VALUES_MAX;
@@ -199,12 +210,7 @@ int ulm_dbus_read_options(sd_bus_message *m, struct ulm_dbus_args *args, sd_bus_
             break;
         r = read_option(m, name, type, args, &left);
         if (r < 0)
-            return sd_bus_error_setf(
-                error,
-                ulm_dbus_error_name(r == -E2BIG ? ULM_ERROR_TOO_LONG : ULM_ERROR_BAD_REQUEST),
-                r == -E2BIG ? "the option `%s` has too many entries"
-                            : "the option `%s` is not of its type or range",
-                strlen(name) <= 64 ? name : "...");
+            return refuse_option(name, r, error);
         r = sd_bus_message_exit_container(m);
         if (r >= 0)
             r = sd_bus_message_exit_container(m);

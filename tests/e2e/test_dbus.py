@@ -145,6 +145,8 @@ class Answers(bus.ServedCase):
                 self.assertEqual(caught.exception.args[0], "org.ulmd.Error." + error)
         with self.assertRaisesRegex(bus.Refused, "org.freedesktop.DBus.Error"):
             caller.call("Ask", "u", 1)
+        with self.assertRaisesRegex(bus.Refused, 'medium` must be "display" or "speech"'):
+            caller.call("Ask", "sa{sv}", "q", {"medium": Variant("s", "tv")})
         caller.finish(answer)
         self.assertEqual(answer.done["reason"], "complete")
 
