@@ -13,13 +13,15 @@ ROOT = os.environ["ROOT"]
 WRAP = shlex.split(os.environ.get("ULMD_WRAP", ""))  # a command put before the built programs
 ALIASES = {"model", "threads", "cores", "kernels", "prompt", "tokens", "runs"}  # of one letter
 FOREIGN = {"ulm": {"version", "help"}, "ulmctl": set(), "main": set()}  # which getopt does not see
+PAGES = sorted(os.listdir(os.path.join(ROOT, "docs", "man")))
 CHOICES = {"dbus", "log_level", "threads", "cores", "kernels", "words", "dialect",
            "mode", "allow"}
 SECTIONS = ["daemon", "model", "opener", "cloud", "deadlines", "corrections", "sessions"]
 
 
 def page(name):
-    with open(os.path.join(ROOT, "docs", "man", name), encoding="utf-8") as file:
+    """A manual page as this build installs it."""
+    with open(os.path.join(os.environ["MAN"], name), encoding="utf-8") as file:
         return file.read()
 
 
@@ -50,6 +52,21 @@ class Manuals(unittest.TestCase):
             self.assertIn("Fl -" + option, text, f"{name} does not tell of --{option}")
         for option in re.findall(r"Fl -([a-z][a-z-]*)", text):
             self.assertIn(option, told | {"config", "check-config"}, f"{name} tells of --{option}")
+
+    def test_the_paths_of_this_build(self):
+        """Pages name the places that the built program looks at, and no other."""
+        with open(os.environ["ULMD"], "rb") as file:
+            program = file.read()
+        conf, data = os.environ["CONFDIR"], os.environ["DATADIR"]
+        self.assertIn(b"\0" + conf.encode() + b"/ulmd.conf\0", program)
+        self.assertIn(b"\0" + data.encode() + b"\0", program)
+        self.assertIn(f"\n.Pa {conf}/ulmd.conf\n.br\n.Pa {conf}/ulmd.conf.d/*.conf\n", page("ulmd.conf.5"))
+        self.assertIn(f"\npath = {data}/", page("ulmd.conf.5"))
+        self.assertIn(f"\n.It Pa {conf}/ulmd.conf ,", page("ulmd.8"))
+        self.assertIn(f"\n.It Pa {data}/\n", page("ulmd.8"))
+        for name in PAGES:
+            for path in re.findall(r"(?:/usr)?(?:/local)?/(?:etc|share)/(?:doc/)?ulmd\b|@\w+@", page(name)):
+                self.assertIn(path, (conf, data, data.replace("/ulmd", "/doc/ulmd")), name)
 
     def test_options(self):
         self.assert_options("ULMD", "ulmd.8")
@@ -173,9 +190,8 @@ class Manuals(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("mandoc"), "NOT TESTED: mandoc is missing (scripts/deps test)")
     def test_lint(self):
-        folder = os.path.join(ROOT, "docs", "man")
-        for name in sorted(os.listdir(folder)):
-            result = run("mandoc", "-T", "lint", "-W", "warning", os.path.join(folder, name))
+        for name in PAGES:
+            result = run("mandoc", "-T", "lint", "-W", "warning", os.path.join(os.environ["MAN"], name))
             self.assertEqual((result.stdout, result.returncode), ("", 0))
 
 
