@@ -65,6 +65,7 @@ struct ulm_session {
     bool tagged;                   /* a verdict tag was asked for */
     bool refusal;                  /* the provider said that what follows is a refusal */
     struct ulm_verdict_matcher verdict;
+    bool prefilled;                /* it goes on from within the opener: a tag is text */
     bool judged; /* the verdict is known; the three below are set */
     enum ulm_tag tag;
     struct ulm_repair repair;

@@ -145,7 +145,8 @@ int ulm_handoff_text(struct ulm_session *s, const char *text, size_t len)
 {
     int r = 0;
     if (!s->judged) {
-        if (!s->tagged || s->refusal)
+        s->verdict.known_only = !s->tagged;
+        if (s->prefilled || s->refusal)
             ulm_verdict_release(&s->verdict);
         size_t used = ulm_verdict_feed(&s->verdict, text, len);
         text += used;

@@ -314,6 +314,7 @@ static void on_open(void *data, enum ulm_cloud_mode mode, enum ulm_prompt_text p
     s->core->now_us = now_us;
     s->began = true;
     s->tagged = mode == ULM_CLOUD_INSTRUCT && prompt == ULM_PROMPT_TAGGED && s->opener.len > 0;
+    s->prefilled = mode == ULM_CLOUD_PREFILL;
     if (s->timing.cloud_first_byte_us < 0)
         s->timing.cloud_first_byte_us = now_us - s->asked_us;
 }

@@ -16,7 +16,8 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static void close_tag(struct ulm_verdict_matcher *m)
+/* False where what stands there is text. */
+static bool close_tag(struct ulm_verdict_matcher *m)
 {
     static const struct {
         const char *name;
@@ -30,13 +31,17 @@ static void close_tag(struct ulm_verdict_matcher *m)
 
     const char *name = m->held + m->n_lead + 2;
     size_t len = m->n_held - m->n_lead - 3; /* without [[ and the first ] */
-    m->tag = ULM_TAG_UNKNOWN;
+    enum ulm_tag tag = ULM_TAG_UNKNOWN;
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         if (strlen(tags[i].name) == len && strncasecmp(tags[i].name, name, len) == 0)
-            m->tag = tags[i].tag;
+            tag = tags[i].tag;
     }
+    if (tag == ULM_TAG_UNKNOWN && m->known_only)
+        return false;
+    m->tag = tag;
     m->n_held = 0;
     m->state = ULM_VERDICT_AFTER;
+    return true;
 }
 
 /* Where c leads from a state before the tag; DECIDED where it is no part of a tag. */
@@ -103,15 +108,16 @@ size_t ulm_verdict_feed(struct ulm_verdict_matcher *m, const char *text, size_t 
         enum ulm_verdict_state next = next_state(m, c);
         if (next < ULM_VERDICT_OPEN && m->n_lead == ULM_TAG_MAX)
             next = ULM_VERDICT_DECIDED; /* too much in front of it */
-        if (next == ULM_VERDICT_AFTER) {
-            close_tag(m);
-        } else if (next != ULM_VERDICT_DECIDED) {
+        if (next == ULM_VERDICT_AFTER && !close_tag(m))
+            next = ULM_VERDICT_DECIDED;
+        if (next == ULM_VERDICT_DECIDED) {
+            m->state = next;
+            break;
+        }
+        if (next != ULM_VERDICT_AFTER) {
             m->held[m->n_held++] = c;
             m->n_lead += next < ULM_VERDICT_OPEN;
             m->state = next;
-        } else {
-            m->state = next;
-            break;
         }
         used++;
     }

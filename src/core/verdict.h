@@ -30,13 +30,15 @@ enum ulm_verdict_state {
     ULM_VERDICT_DECIDED,
 };
 
-/* Bytes in, a verdict out; no allocation. All fields are private but these two, to be read when
- * ulm_verdict_decided(): `tag`, and held[0..n_held), bytes that turned out to be text. */
+/* Bytes in, a verdict out; no allocation. All fields are private but known_only and,
+ * to be read when ulm_verdict_decided(), `tag` and held[0..n_held), bytes that turned out to be
+ * text. */
 struct ulm_verdict_matcher {
     enum ulm_verdict_state state;
     enum ulm_tag tag;
     char held[2 * ULM_TAG_MAX];
     size_t n_held, n_lead;
+    bool known_only; /* no tag was asked for: [[...]] of another word is text. Set by the owner */
 };
 
 void ulm_verdict_init(struct ulm_verdict_matcher *m);

@@ -113,6 +113,14 @@ class Retractable(harness.Case):
         self.user.finish(answer)
         self.assertEqual((answer.done["verdict"], answer.text), ("fix", O + PHRASE + "Anew."))
         self.assertEqual(self.server.status()["counters"]["redo_downgraded"], 1)
+    def test_a_tag_that_nobody_asked_for_is_not_shown(self):
+        upstream = self.cloud("answer [[ok]] A whole answer.")
+        user = self.client(self.daemon(cloud=upstream, model=None))
+        answer = user.ask("what is it")
+        self.assertEqual((answer.text, answer.done["verdict"]), ("A whole answer.", None))
+        upstream.play("answer [[note]] this is text.")
+        self.assertEqual(user.ask("what is it").text, "[[note]] this is text.")
+
 
     def test_played_nothing_allows_it(self):
         self.upstream.play("open\nwait 300\nanswer [[redo]] Anew.")

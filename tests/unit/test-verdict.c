@@ -102,4 +102,36 @@ START_TEST(test_released_bytes_are_text)
 }
 END_TEST
 
-UNIT_MAIN("verdict", test_every_split_of_every_row, test_released_bytes_are_text)
+/* Where no tag was asked for. */
+START_TEST(test_only_known_tags)
+{
+    static const struct {
+        const char *text;
+        enum ulm_tag tag;
+        const char *rest;
+    } only[] = {
+        {"[[ok]] so", ULM_TAG_OK, "so"},
+        {" ```\n[[Redo]]\nso", ULM_TAG_REDO, "so"},
+        {"[[note]] so", ULM_TAG_MISSING, "[[note]] so"},
+        {"`[[note]] so", ULM_TAG_MISSING, "`[[note]] so"},
+    };
+    for (size_t i = 0; i < sizeof only / sizeof *only; i++) {
+        for (size_t split = 1; split <= strlen(only[i].text); split++) {
+            struct ulm_verdict_matcher m;
+            char rest[64] = "";
+            size_t used = 0;
+            ulm_verdict_init(&m);
+            m.known_only = true;
+            for (size_t end = split; used < end && !ulm_verdict_decided(&m);
+                 end = strlen(only[i].text))
+                used += ulm_verdict_feed(&m, only[i].text + used, end - used);
+            strncat(strncat(rest, m.held, m.n_held), only[i].text + used, 40);
+            ck_assert_int_eq(m.tag, only[i].tag);
+            ck_assert_str_eq(rest, only[i].rest);
+        }
+    }
+}
+END_TEST
+
+UNIT_MAIN("verdict", test_every_split_of_every_row, test_released_bytes_are_text,
+          test_only_known_tags)
