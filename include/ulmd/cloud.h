@@ -56,6 +56,12 @@ enum ulm_cloud_mode {
 #define ULM_CLOUD_MAX_TOKENS  400u
 #define ULM_CLOUD_KEEPALIVE_S 90u
 
+/* The name under which people are told of an endpoint. */
+static inline const char *ulm_endpoint_title(const char *name)
+{
+    return *name ? name : "default";
+}
+
 /* Strings are borrowed for ulm_cloud_new and ulm_cloud_configure, and copied. */
 struct ulm_endpoint_config {
     const char *name;  /* "" for `[cloud]`, NAME for `[cloud.NAME]` */
@@ -104,7 +110,7 @@ enum ulm_cloud_outcome {
 struct ulm_cloud_end {
     enum ulm_cloud_outcome outcome;
     unsigned http_status;                /* 0 = no response */
-    const char *detail;                  /* our own short word ("dns", "tls", "http", "cap", ...) */
+    const char *detail; /* our own short word, static: "dns", "tls", "http", "cap", ...; "" = none */
     int64_t input_tokens, output_tokens; /* -1 = not told */
 };
 
@@ -148,11 +154,15 @@ struct ulm_transfer *ulm_transfer_cancel(struct ulm_transfer *transfer);
  * missed of ten turn the endpoint to PLAIN for ten minutes; `peer` counts once a minute). */
 void ulm_transfer_report_tag(struct ulm_transfer *transfer, bool seen, unsigned peer);
 
+/* Core had nothing of the transfer that it could use, through the fault of who answers: that counts
+ * as a failure there. `word` is static. It may be called from inside a handler, on_end included. */
+void ulm_transfer_report_failure(struct ulm_transfer *transfer, const char *word);
+
 enum ulm_health {
     ULM_HEALTH_UNKNOWN, /* not asked yet */
     ULM_HEALTH_OK,
     ULM_HEALTH_PROBING, /* circuit half open */
-    ULM_HEALTH_DOWN,    /* circuit open */
+    ULM_HEALTH_DOWN,    /* circuit open; in a status: or the last request failed */
 };
 
 struct ulm_endpoint_status {

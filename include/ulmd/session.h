@@ -34,7 +34,8 @@ struct ulm_core_config {
 
     bool allow_pivot, allow_fix, allow_redo;
     const char *redo_phrase;
-    const char *local_close;   /* the ending where the cloud cannot be had */
+    const char *local_close;   /* the ending where no cloud responds */
+    const char *failed_close;  /* the ending where one did, and gave no text */
     const char *refused_close; /* the ending of a refusal without text */
     const char *length_close;  /* appended to an answer cut by its token limit; "" = nothing */
 

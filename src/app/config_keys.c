@@ -84,6 +84,7 @@ static const struct ulm_config_key keys[] = {
     {"corrections", "allow", ulm_set_allow, 0, 0, 0, "some of pivot, fix and redo, or none"},
     {"corrections", "redo_phrase", ulm_set_text, AT(core.redo_phrase), 0, 0, "a text"},
     {"corrections", "local_close", ulm_set_text, AT(core.local_close), 0, 0, "a text"},
+    {"corrections", "failed_close", ulm_set_text, AT(core.failed_close), 0, 0, "a text"},
     {"corrections", "refused_close", ulm_set_text, AT(core.refused_close), 0, 0, "a text"},
     {"corrections", "length_close", ulm_set_text, AT(core.length_close), 0, 0, "a text"},
 
@@ -115,7 +116,8 @@ void ulm_config_set_defaults(struct ulm_config *config)
         .allow_fix = true,
         .allow_redo = true,
         .redo_phrase = ", sorry, let me start again. ",
-        .local_close = "I'll need a connection to finish that.",
+        .local_close = "I'll need a connection for that.",
+        .failed_close = "I can't answer that right now.",
         .refused_close = "I can't help with that.",
         .length_close = "",
         .max_sessions = 32,
@@ -150,13 +152,13 @@ static int add_endpoint(struct ulm_config *config, const struct ulm_config_at *a
 {
     const char *name = endpoint_name(section);
     size_t len = strlen(name);
-    if (section[5] == '.' && (len == 0 || len > 32 ||
+    if (section[5] == '.' && (len == 0 || len > 32 || strcmp(name, ulm_endpoint_title("")) == 0 ||
                               name[strspn(name, "abcdefghijklmnopqrstuvwxyz"
                                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                 "0123456789_-")]))
         return ulm_config_fault(reterr, at,
                                 "[%s]: NAME in [cloud.NAME] must be 1 to 32 letters, "
-                                "digits, _ or -",
+                                "digits, _ or -, and not default, which is [cloud]",
                                 section);
     struct ulm_config_endpoint *known = find_endpoint(config, name);
     if (known && known->file == at->file)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -254,6 +255,14 @@ static int load_config(const struct ulm_daemon_options *options, struct ulm_conf
     return r;
 }
 
+/* A server of one's own may want none; one behind TLS hardly ever does. */
+static void tell_missing_key(const struct ulm_endpoint_config *to)
+{
+    if (!to->key && !to->unix_socket && strncasecmp(to->url, "https://", 8) == 0)
+        ulm_log(ULM_LOG_NOTICE, "cloud %s has no key: its questions go out without one",
+                ulm_endpoint_title(to->name));
+}
+
 static int make_cloud(uv_loop_t *loop, struct ulm_config *config, struct ulm_cloud **ret,
                       char *reterr)
 {
@@ -262,6 +271,8 @@ static int make_cloud(uv_loop_t *loop, struct ulm_config *config, struct ulm_clo
     int r = ulm_config_cloud(config, &to)
                 ? ulm_cloud_new(loop, &to, ret, reterr, ULM_CONFIG_ERROR_MAX)
                 : 0;
+    for (size_t i = 0; r == 0 && i < to.n_endpoints; i++)
+        tell_missing_key(&to.endpoints[i]);
     ulm_config_wipe_keys(config);
     return r;
 }

@@ -54,7 +54,7 @@ static int add_cloud_series(struct ulm_buf *out, const char *name, const char *t
     int r = n > 0 ? ulm_buf_add_fmt(out, "# TYPE ulmd_cloud_%s %s\n", name, type) : 0;
     for (size_t i = 0; r >= 0 && i < n; i++) {
         if ((r = ulm_buf_add_fmt(out, "ulmd_cloud_%s", name)) < 0 ||
-            (r = add_label(out, endpoints[i].name)) < 0)
+            (r = add_label(out, ulm_endpoint_title(endpoints[i].name))) < 0)
             return r;
         r = ulm_buf_add_fmt(out, " %.15g\n", value(&endpoints[i]));
     }

@@ -229,7 +229,9 @@ size_t ulm_cloud_status(const struct ulm_cloud *cloud, struct ulm_endpoint_statu
             .name = endpoint->name,
             .dialect = endpoint->dialect->name,
             .model = endpoint->model,
-            .health = health->health,
+            .health = health->failures_in_row > 0 && health->health != ULM_HEALTH_PROBING
+                          ? ULM_HEALTH_DOWN
+                          : health->health,
             .requests = health->requests,
             .failures = health->failures,
             .first_byte_ewma_ms = health->first_byte_ewma_ms,

@@ -8,6 +8,7 @@
 #define OPEN_FIRST_US     (2 * INT64_C(1000000))
 #define OPEN_LONGEST_US   (60 * INT64_C(1000000))
 #define EWMA_WEIGHT       0.2
+#define TOLD_US           (60 * INT64_C(1000000)) /* between two failures that are told */
 
 void ulm_recent_add(struct ulm_recent *recent, int64_t value_us)
 {
@@ -71,13 +72,10 @@ void ulm_health_success(struct ulm_health_record *record)
     record->opened = 0;
 }
 
-void ulm_health_failure(struct ulm_health_record *record, const char *word, unsigned status,
-                        int64_t now_us)
+void ulm_health_failure(struct ulm_health_record *record, int64_t now_us)
 {
     record->failures++;
     record->failures_in_row++;
-    record->last_failure = word;
-    record->last_status = status;
     if (record->failures_in_row < FAILURES_TO_OPEN && record->health != ULM_HEALTH_PROBING)
         return;
 
@@ -87,6 +85,20 @@ void ulm_health_failure(struct ulm_health_record *record, const char *word, unsi
     record->opened++;
     record->health = ULM_HEALTH_DOWN;
     record->closed_until_us = now_us + (pause < OPEN_LONGEST_US ? pause : OPEN_LONGEST_US);
+}
+
+bool ulm_health_note(struct ulm_health_record *record, const char *word, unsigned status,
+                     int64_t now_us)
+{
+    record->last_failure = word;
+    record->last_status = status;
+    bool same = record->told && strcmp(record->told, word) == 0 && record->told_status == status;
+    if (same || (record->told_us > 0 && now_us - record->told_us < TOLD_US))
+        return false;
+    record->told = word;
+    record->told_status = status;
+    record->told_us = now_us;
+    return true;
 }
 
 void ulm_health_given_up(struct ulm_health_record *record, int64_t now_us)

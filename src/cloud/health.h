@@ -38,6 +38,9 @@ struct ulm_health_record {
     struct ulm_recent recent_byte;
     const char *last_failure; /* our own word, or NULL */
     unsigned last_status;
+    const char *told; /* the failure that the log was told of last, or NULL: none since it worked */
+    unsigned told_status;
+    int64_t told_us; /* when; 0 = never */
 };
 
 /* May a request go there now? DOWN lets one through when its time has come; PROBING none. */
@@ -46,8 +49,11 @@ bool ulm_health_may_try(const struct ulm_health_record *record, int64_t now_us);
 void ulm_health_begin(struct ulm_health_record *record);
 void ulm_health_first_byte(struct ulm_health_record *record, int64_t after_us);
 void ulm_health_success(struct ulm_health_record *record);
-void ulm_health_failure(struct ulm_health_record *record, const char *word, unsigned status,
-                        int64_t now_us);
+void ulm_health_failure(struct ulm_health_record *record, int64_t now_us);
+/* Keeps what went wrong. Is it to be told? The first failure, or the first of another kind, once a
+ * minute at most. */
+bool ulm_health_note(struct ulm_health_record *record, const char *word, unsigned status,
+                     int64_t now_us);
 /* Neither: the request was given up. A probe may be made again. */
 void ulm_health_given_up(struct ulm_health_record *record, int64_t now_us);
 

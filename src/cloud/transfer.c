@@ -5,6 +5,7 @@
  * first is slower than it usually is. The first to respond answers.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,10 +90,41 @@ static bool unpin(struct ulm_transfer *transfer)
     return true;
 }
 
+/* One line when an endpoint begins to fail, and one when it works again. */
+static void tell_failure(struct ulm_endpoint *endpoint, const char *word, unsigned status,
+                         int64_t now_us)
+{
+    char http[32] = "";
+    if (!ulm_health_note(&endpoint->health, word, status, now_us))
+        return;
+    if (status > 0)
+        (void)snprintf(http, sizeof http, ", HTTP status %u", status);
+    ulm_log(ULM_LOG_WARNING, "cloud %s fails: %s%s", ulm_endpoint_title(endpoint->name), word,
+            http);
+}
+
+static void note_failure(struct ulm_endpoint *endpoint, const char *word, unsigned status,
+                         int64_t now_us)
+{
+    ulm_health_failure(&endpoint->health, now_us);
+    tell_failure(endpoint, word, status, now_us);
+}
+
+static void note_success(struct ulm_endpoint *endpoint)
+{
+    ulm_health_success(&endpoint->health);
+    if (endpoint->health.told)
+        ulm_log(ULM_LOG_NOTICE, "cloud %s works again", ulm_endpoint_title(endpoint->name));
+    endpoint->health.told = NULL;
+}
+
 static void end(struct ulm_transfer *transfer, const struct ulm_cloud_end *end, int64_t now_us)
 {
+    bool answered = end->outcome < ULM_CLOUD_TRUNCATED && transfer->answering;
     transfer->pinned = true;
     transfer->handlers.on_end(transfer->data, end, now_us);
+    if (answered && !transfer->blamed)
+        note_success(transfer->answering);
     transfer->gone = true;
     (void)unpin(transfer);
 }
@@ -151,6 +183,7 @@ static void ask_or_end(struct ulm_transfer *transfer, struct ulm_endpoint *endpo
 static bool announce_retry(struct ulm_transfer *transfer, int64_t now_us)
 {
     transfer->pinned = true;
+    transfer->answering = NULL;
     transfer->handlers.on_retry(transfer->data, now_us);
     return !unpin(transfer);
 }
@@ -195,12 +228,16 @@ static void attempt_failed(struct ulm_transfer *transfer, struct ulm_attempt *at
 
     transfer->failure = ulm_attempt_failure(attempt);
     const struct ulm_failure *failure = &transfer->failure;
-    ulm_log(ULM_LOG_DEBUG, "cloud%s%s: attempt failed: %s, HTTP status %u",
-            endpoint->name[0] ? " " : "", endpoint->name, failure->word, failure->status);
-    if (is_ill(failure))
-        ulm_health_failure(&endpoint->health, failure->word, failure->status, now_us);
-    else
+    ulm_log(ULM_LOG_DEBUG, "cloud %s: attempt failed: %s, HTTP status %u",
+            ulm_endpoint_title(endpoint->name), failure->word, failure->status);
+    if (is_ill(failure)) {
+        note_failure(endpoint, failure->word, failure->status, now_us);
+    } else {
         ulm_health_success(&endpoint->health);
+        /* Where every question is at fault, it is the configuration that is. */
+        if (!failure->no_prefill && !failure->refused)
+            tell_failure(endpoint, failure->word, failure->status, now_us);
+    }
     if (failure->no_prefill) {
         endpoint->capability.prefill = ULM_KNOWN_NO;
         ulm_cloud_learned(transfer->cloud, endpoint);
@@ -226,7 +263,6 @@ static void answered(struct ulm_transfer *transfer, struct ulm_attempt *attempt,
         .input_tokens = attempt->stream.input_tokens,
         .output_tokens = attempt->stream.output_tokens,
     };
-    ulm_health_success(&attempt->exchange.endpoint->health);
     transfer->attempts[transfer->attempts[1] == attempt] = NULL;
     if (attempt->over) {
         ulm_attempt_free(attempt);
@@ -384,7 +420,7 @@ static void note_silence(struct ulm_transfer *transfer, int64_t now_us)
         struct ulm_attempt *attempt = transfer->attempts[i];
         if (attempt && attempt->first_byte_us == 0 &&
             now_us >= transfer->request.first_byte_by_us - 1000)
-            ulm_health_failure(&attempt->exchange.endpoint->health, "timeout", 0, now_us);
+            note_failure(attempt->exchange.endpoint, "timeout", 0, now_us);
     }
 }
 
@@ -409,4 +445,12 @@ void ulm_transfer_report_tag(struct ulm_transfer *transfer, bool seen, unsigned 
 {
     if (transfer->answering)
         ulm_tags_report(&transfer->answering->tags, seen, peer, ulm_now_us());
+}
+
+void ulm_transfer_report_failure(struct ulm_transfer *transfer, const char *word)
+{
+    if (!transfer->answering)
+        return;
+    transfer->blamed = true;
+    note_failure(transfer->answering, word, /* status */ 0, ulm_now_us());
 }

@@ -62,10 +62,12 @@ struct ulm_session {
     struct ulm_transfer *transfer; /* owned by the cloud; NULL when none is open */
     bool transfer_ended;           /* we are inside its on_end */
     bool began;                    /* headers came */
+    const char *failure;           /* why it gave no answer, or no whole one: static, or NULL */
+    unsigned failure_status;       /* HTTP, 0 = none */
     bool tagged;                   /* a verdict tag was asked for */
+    bool prefilled;                /* it goes on from within the opener: a tag is text */
     bool refusal;                  /* the provider said that what follows is a refusal */
     struct ulm_verdict_matcher verdict;
-    bool prefilled;                /* it goes on from within the opener: a tag is text */
     bool judged; /* the verdict is known; the three below are set */
     enum ulm_tag tag;
     struct ulm_repair repair;

@@ -109,7 +109,7 @@ int ulm_handoff_plan(struct ulm_session *s)
     if (s->refusal && !ulm_stitch_sentence_ends(s->opener.data)) {
         /* A refusal is a sentence of its own: the opener's is broken off. */
         s->repair.phrase = true;
-        return add_phrase(s, "\xE2\x80\xA6");
+        return add_phrase(s, ulm_stitch_is_open(s->opener.data) ? "\xE2\x80\xA6" : "");
     }
     return s->repair.phrase ? add_phrase(s, s->core->config.redo_phrase) : 0;
 }

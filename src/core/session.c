@@ -197,12 +197,19 @@ static void on_opened(struct ulm_session *s, const struct ulm_result *result)
 
 /* ---- the ending on the device ---- */
 
+/* Where the device cannot end its sentence. A cloud that responded is no missing connection. */
+static int close_unanswered(struct ulm_session *s)
+{
+    const struct ulm_core_config *config = &s->core->config;
+    return ulm_voice_close(s, s->began ? config->failed_close : config->local_close);
+}
+
 static void close_locally(struct ulm_session *s)
 {
     /* Without any cloud to wait for, a whole sentence is the answer. */
     bool enough =
         !s->core->cloud && s->sent_us < 0 && ulm_stitch_sentence_ends(ulm_buf_str(&s->answer));
-    if (!enough && ulm_voice_close(s, s->core->config.local_close) < 0)
+    if (!enough && close_unanswered(s) < 0)
         session_fail(s);
     else
         session_end(s, ULM_REASON_LOCAL);
@@ -369,13 +376,21 @@ static void on_text(void *data, const char *text, size_t len, int64_t now_us)
 
 /* ---- its end ---- */
 
-/* The cloud had nothing to say. */
-static int close_empty(struct ulm_session *s)
+static void blame(struct ulm_session *s, const char *word)
+{
+    s->failure = word;
+    if (s->transfer)
+        ulm_transfer_report_failure(s->transfer, word);
+}
+
+/* The cloud had nothing to say: may the opener stand as the answer? */
+static bool is_enough(struct ulm_session *s)
 {
     s->core->counters.empty_continuation++;
     if (s->opener.len > 0 && ulm_stitch_sentence_ends(s->opener.data))
-        return 0;
-    return ulm_voice_close(s, s->core->config.local_close);
+        return true;
+    blame(s, "empty");
+    return false;
 }
 
 static int close_refused(struct ulm_session *s)
@@ -390,7 +405,7 @@ static int close_refused(struct ulm_session *s)
 static int close_length(struct ulm_session *s)
 {
     if (!ulm_session_has_cloud_text(s))
-        return close_empty(s);
+        return is_enough(s) ? 0 : close_unanswered(s);
     if (ulm_stitch_sentence_ends(ulm_buf_str(&s->answer)))
         return 0;
     return ulm_voice_close(s, s->core->config.length_close);
@@ -409,7 +424,10 @@ static void finish(struct ulm_session *s, enum ulm_cloud_outcome outcome)
     bool text = ulm_session_has_cloud_text(s);
     switch (outcome) {
     case ULM_CLOUD_COMPLETE:
-        close_and_end(s, text ? 0 : close_empty(s), ULM_REASON_COMPLETE);
+        if (text || is_enough(s))
+            session_end(s, ULM_REASON_COMPLETE);
+        else
+            go_local(s);
         break;
     case ULM_CLOUD_LENGTH:
         close_and_end(s, close_length(s), ULM_REASON_TRUNCATED);
@@ -437,10 +455,15 @@ static void on_end(void *data, const struct ulm_cloud_end *end, int64_t now_us)
     s->input_tokens = end->input_tokens;
     s->output_tokens = end->output_tokens;
     s->transfer_ended = true;
+    s->began = s->began || end->http_status > 0;
+    if (end->outcome == ULM_CLOUD_TRUNCATED || end->outcome == ULM_CLOUD_FAILED) {
+        s->failure = end->detail;
+        s->failure_status = end->http_status;
+    }
     check_text(s, ulm_handoff_end(s));
-    s->transfer = NULL;
     if (!is_late(s))
         finish(s, end->outcome);
+    s->transfer = NULL;
     ulm_core_reap(core);
 }
 
@@ -527,6 +550,7 @@ static void fire(struct ulm_session *s, enum timer timer)
         break;
     case TIMER_FIRST_BYTE:
     case TIMER_FIRST_TEXT:
+        blame(s, "timeout");
         go_local(s);
         break;
     case TIMER_THINKING:
@@ -543,6 +567,7 @@ static void fire(struct ulm_session *s, enum timer timer)
         check_text(s, ulm_handoff_late(s, /* tag */ true));
         break;
     case TIMER_IDLE:
+        blame(s, "timeout");
         expire(s, /* total */ false);
         break;
     case TIMER_N:

@@ -283,6 +283,13 @@ bool ulm_stitch_sentence_ends(const char *text)
     return false;
 }
 
+bool ulm_stitch_is_open(const char *text)
+{
+    uint32_t last = ulm_char_last(text, strlen(text));
+    return *text && !ulm_stitch_sentence_ends(text) && !is_clause_mark(last) && last != 0x2026 &&
+           last != '.';
+}
+
 int ulm_stitch_phrase(const char *before, const char *phrase, struct ulm_buf *out)
 {
     size_t start = out->len;
@@ -299,9 +306,7 @@ int ulm_stitch_phrase(const char *before, const char *phrase, struct ulm_buf *ou
 
     uint32_t first;
     (void)ulm_char_at(phrase, strlen(phrase), &first);
-    uint32_t last = ulm_char_last(before, strlen(before));
-    bool breaks =
-        !fresh && ulm_char_is_word(first) && !is_clause_mark(last) && last != 0x2026 && last != '.';
+    bool breaks = ulm_char_is_word(first) && ulm_stitch_is_open(before);
     int r = ulm_buf_add_fmt(out, "%s%s%s", breaks ? "\xE2\x80\xA6" : "", joint.joint, phrase);
     if (r < 0)
         return r;

@@ -56,5 +56,8 @@ int ulm_stitch_phrase(const char *before, const char *phrase, struct ulm_buf *ou
 
 /* Does text end like a whole sentence? */
 bool ulm_stitch_sentence_ends(const char *text);
+/* Does it end within one, and not at a mark behind which another may begin? Then what breaks it off
+ * takes an ellipsis. */
+bool ulm_stitch_is_open(const char *text);
 
 #endif

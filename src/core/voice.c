@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/core.h"
@@ -158,15 +159,20 @@ void ulm_voice_done(struct ulm_session *s, enum ulm_reason reason)
     s->timing.total_us = s->core->now_us - s->asked_us;
     s->timing.gap_us = s->pace.begun ? s->pace.gap_us : -1;
     count_done(s, reason);
+    char failure[64] = "";
+    if (s->failure && s->failure_status > 0)
+        snprintf(failure, sizeof failure, " (%s, HTTP status %u)", s->failure, s->failure_status);
+    else if (s->failure)
+        snprintf(failure, sizeof failure, " (%s)", s->failure);
     /* The one line of a request; -1 = it did not happen. Neither its text nor its id. */
     ulm_log_request(ULM_LOG_INFO, s->ticket,
                     "request %llu: %s, %s, verdict %s, %u opener words, first word %lld ms, "
-                    "opener %lld ms, cloud text %lld ms, total %lld ms",
+                    "opener %lld ms, cloud text %lld ms%s, total %lld ms",
                     (unsigned long long)s->ticket, ulm_reason_name(reason),
                     ulm_source_name(source_of(s)),
                     s->applied != ULM_VERDICT_NONE ? ulm_verdict_name(s->applied) : "none",
                     s->opener_words, to_ms(s->timing.first_word_us), to_ms(s->timing.opener_us),
-                    to_ms(s->timing.cloud_first_text_us), to_ms(s->timing.total_us));
+                    to_ms(s->timing.cloud_first_text_us), failure, to_ms(s->timing.total_us));
     ulm_log_text(s->ticket, "answered", ulm_buf_str(&s->answer));
     ulm_voice_emit(s, &(struct ulm_event){.type = ULM_EVENT_DONE,
                                           .done = {.reason = reason,

@@ -45,8 +45,9 @@ ANSWERS = {
     "reset-once": ("ok", "complete", O + " a matter of asking twice.", None),
 }
 
-CLOSE = O + "\u2026 I'll need a connection to finish that."
-LOCAL = ("local",)            # the cloud could not be had: finished on the device
+CLOSE = O + "\u2026 I'll need a connection for that."
+FAILED = O + "\u2026 I can't answer that right now."  # where the cloud did respond
+LOCAL = ("local",)            # the cloud could not be had, or said nothing: finished on the device
 TRUNC = ("truncated",)        # it broke off after it had begun to speak
 WHOLE = ("complete",)
 REFUSED = ("refused",)
@@ -54,29 +55,29 @@ BEGUN = O + " a beginning that is"
 
 # Faults. scenario: (reasons, the text begins with, requests the cloud may see for one ask)
 FAULTS = {
-    "http-400": (LOCAL, CLOSE, 1), "http-401": (LOCAL, CLOSE, 1), "http-403": (LOCAL, CLOSE, 1),
-    "http-404": (LOCAL, CLOSE, 1), "http-408": (LOCAL, CLOSE, 2), "http-429": (LOCAL, CLOSE, 2),
-    "http-429-later": (LOCAL, CLOSE, 1), "http-500": (LOCAL, CLOSE, 2),
-    "http-502": (LOCAL, CLOSE, 2), "http-503": (LOCAL, CLOSE, 2), "http-529": (LOCAL, CLOSE, 2),
-    "error-first": (LOCAL, CLOSE, 2), "error-late": (TRUNC, O + " a beginning that", 1),
-    "wrong-type": (LOCAL, CLOSE, 2), "redirect": (LOCAL, CLOSE, 2), "bomb": (LOCAL, CLOSE, 2),
+    "http-400": (LOCAL, FAILED, 1), "http-401": (LOCAL, FAILED, 1), "http-403": (LOCAL, FAILED, 1),
+    "http-404": (LOCAL, FAILED, 1), "http-408": (LOCAL, FAILED, 2), "http-429": (LOCAL, FAILED, 2),
+    "http-429-later": (LOCAL, FAILED, 1), "http-500": (LOCAL, FAILED, 2),
+    "http-502": (LOCAL, FAILED, 2), "http-503": (LOCAL, FAILED, 2), "http-529": (LOCAL, FAILED, 2),
+    "error-first": (LOCAL, FAILED, 2), "error-late": (TRUNC, O + " a beginning that", 1),
+    "wrong-type": (LOCAL, FAILED, 2), "redirect": (LOCAL, FAILED, 2), "bomb": (LOCAL, FAILED, 2),
     # libcurl replaces a kept connection that turns out dead by itself, one after the other
-    "reset-before": (LOCAL, CLOSE, 10), "reset-headers": (LOCAL, CLOSE, 2),
-    "reset-tag": (LOCAL, CLOSE, 2), "reset-text": (TRUNC, BEGUN, 1),
-    "cut-headers": (LOCAL, CLOSE, 2), "cut-text": (TRUNC, BEGUN, 1), "cut-utf8": (TRUNC, BEGUN, 1),
+    "reset-before": (LOCAL, CLOSE, 10), "reset-headers": (LOCAL, FAILED, 2),
+    "reset-tag": (LOCAL, FAILED, 2), "reset-text": (TRUNC, BEGUN, 1),
+    "cut-headers": (LOCAL, FAILED, 2), "cut-text": (TRUNC, BEGUN, 1), "cut-utf8": (TRUNC, BEGUN, 1),
     "cut-json": (TRUNC, BEGUN, 1), "bad-json": (TRUNC, BEGUN, 1),
     "bad-utf8": (WHOLE, BEGUN + " x\ufffd", 1),
     "no-finish": (TRUNC, O + " a text that just ends", 1),
-    "stall-headers": (LOCAL, CLOSE, 2), "stall-open": (LOCAL, CLOSE, 1),
-    "stall-tag": (LOCAL, CLOSE, 1), "stall-half-tag": (LOCAL + TRUNC, O, 1),
+    "stall-headers": (LOCAL, CLOSE, 2), "stall-open": (LOCAL, FAILED, 1),
+    "stall-tag": (LOCAL, FAILED, 1), "stall-half-tag": (LOCAL + TRUNC, O, 1),
     "stall-text": (TRUNC, BEGUN, 1),
-    "pings": (LOCAL, CLOSE, 1), "pings-late": (TRUNC, BEGUN, 1),
+    "pings": (LOCAL, FAILED, 1), "pings-late": (TRUNC, BEGUN, 1),
     "drip": (LOCAL + TRUNC, O, 1), "late": (LOCAL, CLOSE, 2),
     "endless": (TRUNC, O + " on and on", 1),
     "long-line": (TRUNC, BEGUN, 1), "long-answer": (TRUNC, O + " begins xxx", 1),
     "refused": (REFUSED, O + "\u2026 I would rather not help with that.", 1),
     "refused-silent": (REFUSED, O + "\u2026 I can't help with that.", 1),
-    "empty": (WHOLE, CLOSE, 1), "tag-only": (WHOLE, CLOSE, 1),
+    "empty": (LOCAL, FAILED, 1), "tag-only": (LOCAL, FAILED, 1),
 }
 
 # What one dialect cannot say, or says otherwise.
@@ -88,7 +89,7 @@ OTHERWISE = {
     ("anthropic", "refused"): (REFUSED, O + " I would rather not help with that.", 1),
     # has no word for a refusal
     ("ollama", "refused"): (WHOLE, O + " I would rather not help with that.", 1),
-    ("ollama", "refused-silent"): (WHOLE, CLOSE, 1),
+    ("ollama", "refused-silent"): (LOCAL, FAILED, 1),
 }
 
 

@@ -3,10 +3,11 @@
 What comes of each thing that a cloud may say is in test_matrix."""
 import json
 import os
+import socket
 
 import harness
 from harness import NEUTRAL, OPENER as O
-from outcomes import PHRASE
+from outcomes import FAILED, PHRASE
 
 
 class Endings(harness.Case):
@@ -17,12 +18,44 @@ class Endings(harness.Case):
         self.server = self.daemon(NEUTRAL, cloud=self.upstream)
         self.user = self.client(self.server)
 
-    def test_an_empty_continuation_is_closed(self):
+    def test_an_empty_continuation_is_no_answer(self):
         for name in ("empty", "tag-only"):
             answer = self.user.ask(f"play:{name}")
-            self.assertEqual(answer.done["reason"], "complete")
-            self.assertTrue(answer.text.startswith(O) and len(answer.text) > len(O), answer.text)
-        self.assertEqual(self.server.status()["counters"]["empty_continuation"], 2)
+            self.assertEqual(answer.done["reason"], "local")
+            self.assertEqual(answer.text, FAILED)
+            self.assertEqual([e["code"] for e in answer.of("notice")], ["offline"])
+        status = self.server.status()
+        self.assertEqual(status["counters"]["empty_continuation"], 2)
+        self.assertEqual(status["counters"]["local"], 2)
+        self.assertEqual([status["cloud"][0][name] for name in
+                          ("health", "failures", "last_failure")], ["down", 2, "empty"])
+
+    def test_an_empty_continuation_of_a_whole_sentence_is_an_answer(self):
+        whole = "Let me look at that."
+        server = self.daemon({"opener": {**NEUTRAL["opener"], "neutral": whole}},
+                             cloud=self.upstream)
+        answer = self.client(server).ask("play:tag-only")
+        self.assertEqual((answer.done["reason"], answer.text), ("complete", whole))
+        self.assertEqual(server.status()["cloud"][0]["health"], "ok")
+
+    def test_a_close_that_stands_alone(self):
+        """Without an opener, and with a cloud that responds or does not."""
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            url = "http://127.0.0.1:%d/v1" % sock.getsockname()[1]
+        for cloud, close in (({}, "I can't answer that right now."),
+                             ({"url": url}, "I'll need a connection for that.")):
+            server = self.daemon({"cloud": {**harness.Daemon.endpoint(self.upstream), **cloud}},
+                                 model=None)
+            answer = self.client(server).ask("play:http-401")
+            self.assertEqual((answer.done["reason"], answer.text), ("local", close))
+
+    def test_a_refusal_after_a_colon(self):
+        opener = "Here is how things stand:"
+        server = self.daemon({"opener": {**NEUTRAL["opener"], "neutral": opener}},
+                             cloud=self.upstream)
+        answer = self.client(server).ask("play:refused")
+        self.assertEqual(answer.text, opener + " I would rather not help with that.")
 
     def test_a_refusal_with_text_is_a_fix(self):
         answer = self.user.ask("play:refused")
@@ -80,6 +113,14 @@ class Request(harness.Case):
         self.assertIsNone(answer.done["timing"]["opener"])
         self.assertNotIn("[[", upstream.requests[-1].system)
 
+    def test_a_tag_that_nobody_asked_for_is_not_shown(self):
+        upstream = self.cloud("answer [[ok]] A whole answer.")
+        user = self.client(self.daemon(cloud=upstream, model=None))
+        answer = user.ask("what is it")
+        self.assertEqual((answer.text, answer.done["verdict"]), ("A whole answer.", None))
+        upstream.play("answer [[note]] this is text.")
+        self.assertEqual(user.ask("what is it").text, "[[note]] this is text.")
+
     def test_history_reaches_the_cloud_in_order(self):
         upstream = self.cloud("ok")
         user = self.client(self.daemon(NEUTRAL, cloud=upstream))
@@ -113,14 +154,6 @@ class Retractable(harness.Case):
         self.user.finish(answer)
         self.assertEqual((answer.done["verdict"], answer.text), ("fix", O + PHRASE + "Anew."))
         self.assertEqual(self.server.status()["counters"]["redo_downgraded"], 1)
-    def test_a_tag_that_nobody_asked_for_is_not_shown(self):
-        upstream = self.cloud("answer [[ok]] A whole answer.")
-        user = self.client(self.daemon(cloud=upstream, model=None))
-        answer = user.ask("what is it")
-        self.assertEqual((answer.text, answer.done["verdict"]), ("A whole answer.", None))
-        upstream.play("answer [[note]] this is text.")
-        self.assertEqual(user.ask("what is it").text, "[[note]] this is text.")
-
 
     def test_played_nothing_allows_it(self):
         self.upstream.play("open\nwait 300\nanswer [[redo]] Anew.")

@@ -91,6 +91,78 @@ class Unreachable(harness.Case):
         self.assertEqual(self.client(daemon).ask("q").done["reason"], "complete")
 
 
+class Told(harness.Case):
+    """The log, at its own level, says why a cloud fails, and when it works again; once."""
+
+    def lines(self, daemon):
+        return [line[line.index("cloud "):] for line in daemon.log().splitlines()
+                if ": cloud " in line]
+
+    def test_once(self):
+        cloud = self.cloud("http-401")
+        daemon = self.daemon(NEUTRAL, cloud=cloud)
+        user = self.client(daemon)
+        for _ in range(5):
+            user.ask("q")
+        fails = ["cloud default fails: authentication_error, HTTP status 401"]
+        self.assertEqual(self.lines(daemon), fails)
+        self.assertIn("cloud text -1 ms (authentication_error, HTTP status 401)", daemon.log())
+        status = daemon.status()["cloud"][0]
+        self.assertEqual((status["health"], status["last_status"]), ("down", 401))
+        cloud.play("ok")
+        while user.ask("q").done["reason"] != "complete":
+            pass
+        works = fails + ["cloud default works again"]
+        self.assertEqual(self.lines(daemon), works)
+        cloud.play("http-503")  # within the minute: not told
+        for _ in range(2):
+            user.ask("q")
+        self.assertEqual(self.lines(daemon), works)
+
+    def test_each_kind(self):
+        """Also what is not the endpoint's fault each time, but may be the configuration's."""
+        for scenario, words in (("http-400", ": invalid_request_error, HTTP status 400"),
+                                ("http-404", ", HTTP status 404"), ("empty", ": empty"),
+                                ("reset-text", ": reset, HTTP status 200")):
+            cloud = self.cloud(scenario)
+            endpoint = harness.Daemon.endpoint(cloud)
+            daemon = self.daemon({**NEUTRAL, "cloud.spare": endpoint})
+            self.client(daemon).ask("q")
+            lines = self.lines(daemon)
+            self.assertEqual(len(lines), 1, lines)
+            self.assertTrue(lines[0].startswith("cloud spare fails: "), lines)
+            self.assertTrue(lines[0].endswith(words), lines)
+            self.assertIsNotNone(daemon.status()["cloud"][0]["last_failure"])
+
+    def test_nobody_responds(self):
+        for keys, word in (({"url": "https://no-such-host.invalid/v1"}, "dns"),
+                           ({"url": f"http://127.0.0.1:{Unreachable.closed_port()}"}, "connect")):
+            daemon = self.daemon({**NEUTRAL, "cloud": {"model": "m", **keys}})
+            self.client(daemon).ask("q")
+            self.assertIn(f"cloud default fails: {word}", self.lines(daemon))
+        stalled = self.daemon({**NEUTRAL, "deadlines": DEADLINES}, cloud=self.cloud("stall-open"))
+        self.client(stalled).ask("q")
+        self.assertIn("cloud default fails: timeout", self.lines(stalled))
+
+    def test_a_missing_key(self):
+        key = "/nonexistent"
+        daemon = self.daemon({"cloud": {"url": "https://no-such-host.invalid/v1", "model": "m"},
+                              "cloud.home": {"url": "http://127.0.0.1:9/v1", "model": "m"}},
+                             env={"CREDENTIALS_DIRECTORY": key})
+        self.assertEqual(self.lines(daemon),
+                         ["cloud default has no key: its questions go out without one"])
+        daemon.args = ["--check-config"]
+        self.assertIn("cloud default has no key", daemon.run()[1])
+
+    def test_prometheus(self):
+        daemon = self.daemon(NEUTRAL, cloud=self.cloud("http-401"))
+        user = self.client(daemon)
+        for up in (1, 0):
+            text = user.request("status", format="prometheus")["prometheus"]
+            self.assertIn(f'ulmd_cloud_up{{endpoint="default"}} {up}\n', text)
+            user.ask("q")
+
+
 @harness.unittest.skipUnless(shutil.which("openssl"), "no openssl program")
 class Bombs(harness.Case):
     """Few bytes that would unpack to more than anybody can read keep nobody waiting."""

@@ -331,7 +331,7 @@ class Configuration(harness.Case):
     def test_check_config_tells_what_nobody_can_want(self):
         """And a start tells it too, which goes on."""
         keys = {"daemon": {"state_dir": "/nonexistent/state"}, "model": {"context": 4096},
-                "cloud": {"url": "https://127.0.0.1:9/v1/chat/completions", "model": "m"}}
+                "cloud": {"url": "http://127.0.0.1:9/v1/chat/completions", "model": "m"}}
         daemon = self.daemon(keys, start=False, args=["--check-config"])
         status, said = daemon.run()
         *warnings, last = said.splitlines()
@@ -347,7 +347,7 @@ class Configuration(harness.Case):
             self.assertEqual(daemon.log().count(line + "\n"), 1)
 
     def test_check_config_knows_a_proxy(self):
-        url = {"url": "https://example.com/v1", "model": "m"}
+        url = {"url": "http://127.0.0.1:9/v1", "allow_http": "yes", "model": "m"}
         for proxy in ("::::", "ftp://proxy:21", "http://", "socks6://h"):
             self.assertIn("[cloud] proxy is none that can be used",
                           self.check({**url, "proxy": proxy}, "cloud"))

@@ -272,6 +272,12 @@ void ulm_transfer_report_tag(struct ulm_transfer *transfer, bool seen, unsigned 
     log_line("cloud: tag %s", seen ? "seen" : "missed");
 }
 
+void ulm_transfer_report_failure(struct ulm_transfer *transfer, const char *word)
+{
+    DEMAND(transfer->open);
+    log_line("cloud: failure %s", word);
+}
+
 struct ulm_transfer *fake_last_transfer(void)
 {
     struct ulm_transfer *transfer =
@@ -334,11 +340,14 @@ void fake_cloud_text(const char *text)
 void fake_cloud_end(const char *how, int64_t in, int64_t out)
 {
     static const char *const ways[] = {"complete", "length", "refused", "truncated", "failed"};
+    bool http = strcmp(how, "http") == 0; /* it failed with a status */
+    how = http ? "failed" : how;
     struct ulm_transfer *transfer = fake_last_transfer();
     for (size_t i = 0; i < sizeof ways / sizeof *ways && transfer; i++) {
         if (strcmp(how, ways[i]) != 0)
             continue;
-        const struct ulm_cloud_end end = {(enum ulm_cloud_outcome)i, 200, "", in, out};
+        unsigned status = http ? 500 : i == ULM_CLOUD_FAILED ? 0 : 200;
+        const struct ulm_cloud_end end = {(enum ulm_cloud_outcome)i, status, "", in, out};
         transfer->in_end = true;
         transfer->handlers->on_end(transfer->data, &end, fake.world->now_us);
         transfer->open = false;

@@ -313,7 +313,8 @@ void world_init(struct world *world)
                 .allow_fix = true,
                 .allow_redo = true,
                 .redo_phrase = ", sorry, let me start again. ",
-                .local_close = "I'll need a connection to finish that.",
+                .local_close = "I'll need a connection for that.",
+                .failed_close = "I can't answer that right now.",
                 .refused_close = ", sorry, I can't help with that.",
                 .length_close = "",
                 .max_sessions = 3,
@@ -379,6 +380,7 @@ struct hand_off world_hand_off(const char *opener, const char *text, bool retrac
         len -= n;
     }
     fake_cloud_end("complete", -1, -1);
+    fake_engine_result(ULM_RESULT_FINISHED, "", -1); /* where nothing came: the close */
     return (struct hand_off){fake.verdict, ulm_buf_str(&fake.answer)};
 }
 

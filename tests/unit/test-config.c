@@ -170,6 +170,7 @@ START_TEST(test_syntax)
     bad("[opener]\nmin_words;x = 4\n", "t.conf:2: is no key");
     bad("[opener]\n\xff = 4\n", "t.conf:2: the line is not UTF-8 text");
     bad("[cloud.]\n", "t.conf:1: [cloud.]: NAME in [cloud.NAME] must be");
+    bad("[cloud.default]\n", "t.conf:1: [cloud.default]: NAME in [cloud.NAME] must be");
     bad("[cloud.../x]\n", "t.conf:1: [cloud.../x]: NAME in [cloud.NAME] must be");
     bad("[cloudy]\n", "t.conf:1: [cloudy]: no such section");
     bad("[cloud.a]\n[cloud]\n[opener]\n[cloud.a]\n",
@@ -509,6 +510,7 @@ START_TEST(test_shipped)
     ck_assert_uint_eq(plain->core.total_ms, shipped->core.total_ms);
     ck_assert_str_eq(plain->core.redo_phrase, shipped->core.redo_phrase);
     ck_assert_str_eq(plain->core.local_close, shipped->core.local_close);
+    ck_assert_str_eq(plain->core.failed_close, shipped->core.failed_close);
     ck_assert_str_eq(plain->core.refused_close, shipped->core.refused_close);
     ck_assert_uint_eq(plain->core.max_sessions, shipped->core.max_sessions);
     ck_assert_uint_eq(plain->core.session_turns, shipped->core.session_turns);

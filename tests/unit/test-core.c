@@ -167,17 +167,17 @@ START_TEST(test_counters)
         "refused\n"
         "ask a \"x\"\nopener \"The way home is\"\nopen tagged\ntext \"[[ok]] The home way is "
         "it.\"\nend complete\n"
-        "ask a \"x\"\nopener \"The way is\"\nopen tagged\nend complete\n"
+        "ask a \"x\"\nopener \"The way is\"\nopen tagged\nend complete\nfinished \"\" -3\n"
         "ask a \"x\"\nopener \"The way is\"\nend failed\nfinished \" long.\" -0.1\n"
         "ask a \"x\"\nwait 300\nopen answer\ntext \"Long.\"\nend complete\n"
         "ask a \"x\" session=s\nask b \"y\" session=s\ncancel b\ndraft c \"z\"\ncancel c\n");
     const struct ulm_core_counters *c = ulm_core_counters(world.core);
     ck_assert_uint_eq(c->asks, 9);
     ck_assert_uint_eq(c->drafts, 1);
-    ck_assert_uint_eq(c->completed, 4);
+    ck_assert_uint_eq(c->completed, 3);
     ck_assert_uint_eq(c->truncated, 1);
     ck_assert_uint_eq(c->refused, 1);
-    ck_assert_uint_eq(c->local, 1);
+    ck_assert_uint_eq(c->local, 2);
     ck_assert_uint_eq(c->superseded, 1);
     ck_assert_uint_eq(c->cancelled, 1);
     ck_assert_uint_eq(c->tag_missing, 1);

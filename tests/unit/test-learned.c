@@ -20,7 +20,7 @@ START_TEST(test_the_circuit_opens_probes_and_closes)
     for (unsigned i = 0; i < 3; i++) {
         ck_assert(ulm_health_may_try(&h, 0));
         ulm_health_begin(&h);
-        ulm_health_failure(&h, "dns", 0, 0);
+        ulm_health_failure(&h, 0);
     }
     ck_assert_int_eq(h.health, ULM_HEALTH_DOWN);
     ck_assert(!ulm_health_may_try(&h, 2 * SECOND - 1));
@@ -30,7 +30,7 @@ START_TEST(test_the_circuit_opens_probes_and_closes)
     ulm_health_begin(&h);
     ck_assert_int_eq(h.health, ULM_HEALTH_PROBING);
     ck_assert(!ulm_health_may_try(&h, 3 * SECOND));
-    ulm_health_failure(&h, "dns", 0, 3 * SECOND);
+    ulm_health_failure(&h, 3 * SECOND);
     ck_assert(!ulm_health_may_try(&h, 7 * SECOND - 1));
     ck_assert(ulm_health_may_try(&h, 7 * SECOND));
 
@@ -41,10 +41,28 @@ START_TEST(test_the_circuit_opens_probes_and_closes)
     ulm_health_begin(&h);
     ulm_health_success(&h);
     ck_assert_int_eq(h.health, ULM_HEALTH_OK);
-    ulm_health_failure(&h, "dns", 0, 9 * SECOND);
+    ulm_health_failure(&h, 9 * SECOND);
     ck_assert_int_eq(h.health, ULM_HEALTH_OK);
     ck_assert_uint_eq(h.requests, 6);
     ck_assert_uint_eq(h.failures, 5);
+}
+END_TEST
+
+/* Told: the beginning, another kind, the next beginning; never more than once a minute. */
+START_TEST(test_failures_are_told_once)
+{
+    struct ulm_health_record h = {0};
+    ck_assert(ulm_health_note(&h, "http", 401, SECOND));
+    ck_assert(!ulm_health_note(&h, "http", 401, 2 * SECOND));
+    ck_assert(!ulm_health_note(&h, "http", 404, 60 * SECOND));
+    ck_assert(!ulm_health_note(&h, "http", 401, 600 * SECOND));
+    ck_assert(ulm_health_note(&h, "http", 404, 601 * SECOND));
+    ck_assert(ulm_health_note(&h, "dns", 0, 700 * SECOND));
+    h.told = NULL; /* it works again */
+    ck_assert(!ulm_health_note(&h, "dns", 0, 701 * SECOND));
+    ck_assert(ulm_health_note(&h, "dns", 0, 760 * SECOND));
+    ck_assert_str_eq(h.last_failure, "dns");
+    ck_assert_uint_eq(h.last_status, 0);
 }
 END_TEST
 
@@ -52,7 +70,7 @@ START_TEST(test_the_pause_is_bounded)
 {
     struct ulm_health_record h = {0};
     for (unsigned i = 0; i < 40; i++)
-        ulm_health_failure(&h, "dns", 0, 0);
+        ulm_health_failure(&h, 0);
     ck_assert_int_eq(h.closed_until_us, 60 * SECOND);
 }
 END_TEST
@@ -230,7 +248,8 @@ START_TEST(test_thoughts_at_the_start_are_dropped)
 }
 END_TEST
 
-UNIT_MAIN("learned", test_the_circuit_opens_probes_and_closes, test_the_pause_is_bounded,
+UNIT_MAIN("learned", test_the_circuit_opens_probes_and_closes, test_failures_are_told_once,
+          test_the_pause_is_bounded,
           test_recent_quantiles, test_latency_moves_towards_what_is_measured,
           test_capabilities_are_kept_for_seven_days,
           test_a_bad_capability_file_is_an_error_and_harms_nothing, test_three_missed_tags_of_ten,
