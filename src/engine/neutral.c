@@ -92,11 +92,12 @@ void ulm_neutral_deinit(struct ulm_neutral *neutral)
 }
 
 const char *ulm_neutral_pick(const struct ulm_neutral *neutral, const float *logits,
-                             unsigned max_words)
+                             unsigned min_words, unsigned max_words)
 {
     const struct ulm_neutral_text *best = NULL;
     for (const struct ulm_neutral_text *t = neutral->texts; t < neutral->texts + neutral->n; t++) {
-        if (t->words <= max_words && (!best || logits[t->first] > logits[best->first]))
+        if (t->words >= min_words && t->words <= max_words &&
+            (!best || logits[t->first] > logits[best->first]))
             best = t;
     }
     return best ? best->text : NULL;

@@ -31,9 +31,9 @@ int ulm_neutral_load(struct ulm_neutral *neutral, const struct ulm_gguf *gguf,
                      const struct ulm_tokenizer *tokenizer, char *reterr, size_t reterr_size);
 void ulm_neutral_deinit(struct ulm_neutral *neutral);
 
-/* The text of at most max_words words whose first token is likeliest by the logits of an opener's
- * first token; NULL where there is none. */
+/* The text of min_words to max_words words whose first token is likeliest by the logits of an
+ * opener's first token; NULL where there is none. */
 const char *ulm_neutral_pick(const struct ulm_neutral *neutral, const float *logits,
-                             unsigned max_words);
+                             unsigned min_words, unsigned max_words);
 
 #endif

@@ -210,7 +210,8 @@ static int look_again(struct ulm_decoder *d, struct ulm_slot *slot,
     struct ulm_speech other = {.line = {.cap = ULM_OPENER_MAX}};
     if (!go_back(d, slot, prompt_tokens))
         return 0;
-    *ret_neutral = ulm_neutral_pick(&d->neutral, d->logits, options->max_words);
+    *ret_neutral =
+        ulm_neutral_pick(&d->neutral, d->logits, options->min_words, options->max_words);
     bool late = watch->late && watch->late(watch->data);
     if (options->beam > 1 || options->temperature > 0 || late)
         return 0;

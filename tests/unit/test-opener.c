@@ -149,6 +149,11 @@ START_TEST(test_neutral)
     ck_assert_str_eq(outcome.text, "What is it then");
     ck_assert_uint_eq(outcome.words, 4);
     ck_assert_double_eq(outcome.confidence, sure);
+    /* None of the texts has as many words as are wanted. */
+    held.min_words = 7;
+    ck_assert_int_eq(ask("say it", &held, &outcome), 0);
+    ck_assert(!outcome.neutral);
+    held.min_words = plain.min_words;
     /* The sequence is whole afterwards: the same question again, as if nothing had been. */
     held.min_confidence = -INFINITY;
     ck_assert_int_eq(ask("say it", &held, &outcome), 0);
