@@ -49,6 +49,8 @@ def good(user, opener, context=""):
 def plainness(user, opener):
     """How plainly an opener begins: greedy decoding does better with one usual way to begin than with a mixture of all."""
     first = opener.lower().split()[0].strip(",'")
+    if "swallowed" in user and opener.endswith("check that"):
+        return 0  # a check delays help
     if first.endswith("ing") or first in ("to", "whether", "how"):
         return 5
     if first in ("the", "for", "your", "in", "i'm", "that", "this"):
