@@ -15,6 +15,7 @@ class Guard:
     def __init__(self, said, lexicon, least=4, most=8):
         self.names = sorted({f for w in WORD.findall(said.lower()) for f in (w, w.split("'")[0], w.split("'")[0] + "'s")})
         self.words = sorted({*lexicon, *self.names}) if lexicon else None
+        self.listed = sorted(w for w in lexicon if w[0].isupper())
         self.shapes = sorted({f for w in WORD.findall(said) for f in (w, w.split("'")[0], w.split("'")[0] + "'s")})
         self.numbers = sorted(set(NUMBER.findall(said)))
         self.least, self.most = least, most
@@ -38,6 +39,8 @@ class Guard:
                 continue
             word, low, whole = m.group(), m.group().lower(), m.end() < len(new)
             first = not new[: m.start()].strip()
+            if word[0].isupper() and self.listed and self._in(self.listed, word, whole):
+                continue
             if whole:
                 low = low.rstrip("'")
             if first and whole and low in POLAR:

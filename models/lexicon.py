@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The word list of the opener guard: small-letter words seen often enough in written openers and templates."""
+"""The word list of the opener guard: small-letter words seen often enough in written openers and templates, and the languages."""
 import collections
 import re
 
 import corpus
 
+# Names that an opener may bring along: a request in Russian does not say so, and what a sign says is told in English.
+# Listed with their capital, they are known with it alone.
+LANGUAGES = set("""Arabic Armenian Bengali Bulgarian Cantonese Catalan Chinese Croatian Czech Danish Dutch English Estonian
+    Filipino Finnish French Gaelic Georgian German Greek Gujarati Hebrew Hindi Hungarian Icelandic Indonesian Irish Italian
+    Japanese Korean Latin Latvian Lithuanian Malay Mandarin Norwegian Persian Polish Portuguese Punjabi Romanian Russian
+    Serbian Slovak Spanish Swahili Swedish Tagalog Tamil Telugu Thai Turkish Ukrainian Urdu Vietnamese Welsh Yoruba Zulu""".split())
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
@@ -22,7 +28,7 @@ def words(data, floor=3):
             for w in WORD.findall(re.sub(r"\{\w+\}", " ", o)):
                 small[w.lower()] += floor
     keep = (w for w in small | first if w.isascii() and name[w] <= small[w] and small[w] + first[w] >= floor)
-    return sorted({*keep, "i", "i'm", "i'd", "i'll", "i've"})
+    return sorted({*keep, *LANGUAGES, "i", "i'm", "i'd", "i'll", "i've"})
 
 
 def coverage(data, lexicon):

@@ -120,6 +120,10 @@ static bool known(const struct place *place, const char *word, size_t len, bool 
         return true;
     if (is_self(word, len, whole))
         return true;
+    /* Names that the model file lists, with their capital: those of languages. */
+    if (*word >= 'A' && *word <= 'Z' &&
+        (whole ? ulm_words_has(lexicon, word, len) : ulm_words_begins(lexicon, word, len)))
+        return true;
     char lower[WORD_MAX];
     /* "Hanseatic" takes "league" out of the request with its capital. */
     if (place->after_name && fold_word(word, len, true, lower) &&

@@ -29,6 +29,11 @@ class Ulm(unittest.TestCase):
         for line in ("architecture   llama", "vocabulary     304", "parameters     28320"):
             self.assertIn(line, out)
 
+    def test_a_language_is_named_that_the_request_does_not_name(self):
+        said = self.good("opener", "-m", harness.shipped_model(), "-",
+                         text="как пройти к ближайшему метро\nΠού είναι το μουσείο;\n")
+        self.assertRegex(said, "^.*Russian.*\n.*Greek.*\n$")
+
     def test_tokenize(self):
         self.assertEqual(self.good("tokenize", "-m", F32, "the way"), "[268,263,271]\n")
         self.assertEqual(self.good("tokenize", "-m", F32, "-", text="the way\n\nthe way"), "[268,263,271]\n[]\n[268,263,271]\n")
