@@ -311,7 +311,7 @@ int ulm_config_complete(struct ulm_config *config, const struct ulm_model_info *
         const char *name = endpoint->to.name, *path = appended(endpoint->to.url);
         if (!path)
             continue;
-        warn(&endpoint->url_at, "[cloud%s%s] url: ends in %s, which the dialect appends by itself",
+        warn(&endpoint->url_at, "[cloud%s%s] url: ends in %s, which a dialect appends by itself",
              *name ? "." : "", name, path);
         n++;
     }

@@ -151,8 +151,7 @@ static int init(struct ulm_cloud *cloud, const struct ulm_cloud_config *config, 
 
     for (size_t i = 0; i < config->n_endpoints; i++) {
         cloud->n_endpoints++; /* a half-built one is freed too */
-        int r = ulm_endpoint_init(&cloud->endpoints[i], &config->endpoints[i], reterr,
-                                  reterr_size);
+        int r = ulm_endpoint_init(&cloud->endpoints[i], &config->endpoints[i], reterr, reterr_size);
         if (r < 0)
             return r;
     }
@@ -229,7 +228,8 @@ size_t ulm_cloud_status(const struct ulm_cloud *cloud, struct ulm_endpoint_statu
             .name = endpoint->name,
             .dialect = endpoint->dialect->name,
             .model = endpoint->model,
-            .health = health->failures_in_row > 0 && health->health != ULM_HEALTH_PROBING
+            .health = (health->failures_in_row > 0 || health->told) &&
+                              health->health != ULM_HEALTH_PROBING
                           ? ULM_HEALTH_DOWN
                           : health->health,
             .requests = health->requests,

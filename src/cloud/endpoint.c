@@ -121,7 +121,7 @@ static int read_url(struct ulm_endpoint *endpoint, const struct ulm_endpoint_con
 /* As libcurl will read it, which says so only when the first request fails. */
 static int check_proxy(const struct ulm_endpoint_config *config, char *reterr, size_t size)
 {
-    static const char *const schemes[] = {"http",    "https",  "socks4",
+    static const char *const schemes[] = {"http",   "https",   "socks",  "socks4",
                                           "socks4a", "socks5", "socks5h"};
     char *scheme = NULL;
     bool known = false;

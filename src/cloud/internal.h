@@ -82,6 +82,7 @@ struct ulm_transfer {
     int64_t retry_us;
     int64_t hedge_us; /* ask a second endpoint; INT64_MAX = no */
     struct ulm_failure failure; /* the last one */
+    struct ulm_failure heard;   /* the last one that came with a response; status 0 = none */
     bool blamed; /* core found the fault with `answering` */
     bool due;    /* settle has its tick to do */
     bool pinned; /* a handler runs: freed when it returns */

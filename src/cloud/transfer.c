@@ -132,10 +132,13 @@ static void end(struct ulm_transfer *transfer, const struct ulm_cloud_end *end, 
 static void end_failed(struct ulm_transfer *transfer, enum ulm_cloud_outcome outcome,
                        int64_t now_us)
 {
+    /* What a provider said tells more than that the next one was not to be had. */
+    const struct ulm_failure *failure =
+        transfer->heard.status > 0 ? &transfer->heard : &transfer->failure;
     struct ulm_cloud_end failed = {
         .outcome = outcome,
-        .http_status = transfer->failure.status,
-        .detail = transfer->failure.word,
+        .http_status = failure->status,
+        .detail = failure->word,
         .input_tokens = -1,
         .output_tokens = -1,
     };
@@ -170,8 +173,7 @@ static int ask(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, int
     return 0;
 }
 
-static void ask_or_end(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint,
-                       int64_t now_us)
+static void ask_or_end(struct ulm_transfer *transfer, struct ulm_endpoint *endpoint, int64_t now_us)
 {
     if (ask(transfer, endpoint, now_us) < 0) {
         transfer->failure.word = "memory";
@@ -228,6 +230,8 @@ static void attempt_failed(struct ulm_transfer *transfer, struct ulm_attempt *at
 
     transfer->failure = ulm_attempt_failure(attempt);
     const struct ulm_failure *failure = &transfer->failure;
+    if (failure->status > 0)
+        transfer->heard = *failure;
     ulm_log(ULM_LOG_DEBUG, "cloud %s: attempt failed: %s, HTTP status %u",
             ulm_endpoint_title(endpoint->name), failure->word, failure->status);
     if (is_ill(failure)) {
@@ -406,8 +410,7 @@ int ulm_cloud_start(struct ulm_cloud *cloud, const struct ulm_cloud_request *req
         return r;
     }
     if (endpoint->hedge && endpoint->health.recent_byte.n >= HEDGE_SAMPLES)
-        transfer->hedge_us =
-            now_us + ulm_recent_quantile_us(&endpoint->health.recent_byte, 0.95);
+        transfer->hedge_us = now_us + ulm_recent_quantile_us(&endpoint->health.recent_byte, 0.95);
     ulm_cloud_rearm(cloud);
     *ret_transfer = transfer;
     return 0;

@@ -131,7 +131,7 @@ void ulm_verdict_release(struct ulm_verdict_matcher *m)
 
 void ulm_verdict_end(struct ulm_verdict_matcher *m)
 {
-    if (m->state == ULM_VERDICT_LETTERS || m->state == ULM_VERDICT_CLOSE)
+    if (!m->known_only && (m->state == ULM_VERDICT_LETTERS || m->state == ULM_VERDICT_CLOSE))
         m->n_held = 0;
     ulm_verdict_release(m);
 }

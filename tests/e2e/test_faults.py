@@ -144,6 +144,14 @@ class Told(harness.Case):
         self.client(stalled).ask("q")
         self.assertIn("cloud default fails: timeout", self.lines(stalled))
 
+    def test_what_one_said_outlasts_that_the_next_is_away(self):
+        away = f"http://127.0.0.1:{Unreachable.closed_port()}"
+        daemon = self.daemon({**NEUTRAL, "cloud": {},
+                              "cloud.home": {"url": away, "model": "m"}}, cloud=self.cloud("http-401"))
+        done = self.client(daemon).ask("q").done
+        self.assertTrue(done["text"].endswith("I can't answer that right now."), done)
+        self.assertIn("cloud text -1 ms (authentication_error, HTTP status 401)", daemon.log())
+
     def test_a_missing_key(self):
         key = "/nonexistent"
         daemon = self.daemon({"cloud": {"url": "https://no-such-host.invalid/v1", "model": "m"},

@@ -434,12 +434,12 @@ START_TEST(test_warnings)
     warned(CLOUD_URL("/v1"), 0, "");
     warned(CLOUD_URL("/responses/v1/"), 0, "");
     warned(CLOUD_URL("/v1/chat/completions"), 0,
-           "t.conf:3: [cloud.x] url: ends in /chat/completions, which the dialect appends by "
+           "t.conf:3: [cloud.x] url: ends in /chat/completions, which a dialect appends by "
            "itself\n");
     warned(CLOUD_URL("/v1/responses/"), 0,
-           "t.conf:3: [cloud.x] url: ends in /responses, which the dialect appends by itself\n");
+           "t.conf:3: [cloud.x] url: ends in /responses, which a dialect appends by itself\n");
     warned(CLOUD_URL("/messages"), 0,
-           "t.conf:3: [cloud.x] url: ends in /messages, which the dialect appends by itself\n");
+           "t.conf:3: [cloud.x] url: ends in /messages, which a dialect appends by itself\n");
     warned("[model]\npath = m\ncontext = 4096\n", 512,
            "t.conf:3: [model] context: 4096 is more than the model's own 512; beyond it "
            "understands less\n");

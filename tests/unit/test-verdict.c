@@ -114,6 +114,8 @@ START_TEST(test_only_known_tags)
         {" ```\n[[Redo]]\nso", ULM_TAG_REDO, "so"},
         {"[[note]] so", ULM_TAG_MISSING, "[[note]] so"},
         {"`[[note]] so", ULM_TAG_MISSING, "`[[note]] so"},
+        {"[[note", ULM_TAG_MISSING, "[[note"},
+        {"[[note]", ULM_TAG_MISSING, "[[note]"},
     };
     for (size_t i = 0; i < sizeof only / sizeof *only; i++) {
         for (size_t split = 1; split <= strlen(only[i].text); split++) {
@@ -125,6 +127,7 @@ START_TEST(test_only_known_tags)
             for (size_t end = split; used < end && !ulm_verdict_decided(&m);
                  end = strlen(only[i].text))
                 used += ulm_verdict_feed(&m, only[i].text + used, end - used);
+            ulm_verdict_end(&m);
             strncat(strncat(rest, m.held, m.n_held), only[i].text + used, 40);
             ck_assert_int_eq(m.tag, only[i].tag);
             ck_assert_str_eq(rest, only[i].rest);
