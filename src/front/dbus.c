@@ -71,6 +71,7 @@ static void drop_bus(struct ulm_dbus *dbus)
     (void)uv_timer_stop(&dbus->timer);
     (void)uv_prepare_stop(&dbus->prepare);
     dbus->bus = sd_bus_close_unref(dbus->bus);
+    dbus->silent = false;
 }
 
 static int process(struct ulm_dbus *dbus)
@@ -120,7 +121,7 @@ static void on_prepare(uv_prepare_t *handle)
     struct ulm_dbus *dbus = handle->data;
     int r = process(dbus);
     if (r >= 0)
-        r = watch(dbus);
+        r = dbus->silent ? -ETIMEDOUT : watch(dbus);
     if (r < 0) {
         if (dbus->pause_ms == 0) /* told once, not at each try that a bus turns down */
             ulm_log(ULM_LOG_WARNING, "D-Bus: the bus is lost: %s; it is waited for", strerror(-r));
@@ -135,10 +136,12 @@ static int on_name(sd_bus_message *m, void *data, sd_bus_error *error)
     struct ulm_dbus *dbus = data;
     const sd_bus_error *failed = sd_bus_message_get_error(m);
     uint32_t outcome = 0;
-    if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY)) { /* the bus itself answered */
-        dbus->met = true;
-        dbus->pause_ms = 0;
+    if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY)) {
+        dbus->silent = true; /* on_prepare lets go of such a bus, outside of its own callback */
+        return 0;
     }
+    dbus->met = true;
+    dbus->pause_ms = 0;
     if (failed)
         ulm_log(ULM_LOG_WARNING, "D-Bus: no name %s: %s", ULM_DBUS_NAME, failed->name);
     else if (sd_bus_message_read(m, "u", &outcome) < 0 || outcome != NAME_IS_OURS)

@@ -62,6 +62,7 @@ struct ulm_dbus {
     sd_bus *bus;  /* owned; NULL while the bus is not there; `poll` is open as long as it is */
     bool pending; /* sd-bus may have work */
     bool met;     /* the bus has been there */
+    bool silent;  /* it never said whether the name is ours */
     unsigned pause_ms; /* before the latest try for it; 0 = it is there, or was not tried again */
     struct ulm_caller *callers;
     size_t n_callers;
