@@ -39,7 +39,7 @@ class Guard:
                 continue
             word, low, whole = m.group(), m.group().lower(), m.end() < len(new)
             first = not new[: m.start()].strip()
-            if word[0].isupper() and self.listed and self._in(self.listed, word, whole):
+            if word[0].isupper() and self._in(self.listed, word, whole):
                 continue
             if whole:
                 low = low.rstrip("'")

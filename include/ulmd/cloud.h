@@ -39,6 +39,8 @@ enum ulm_dialect {
 /* The name in the configuration ("openai-chat", ...), and back: -EINVAL for an unknown one. */
 const char *ulm_dialect_name(enum ulm_dialect dialect);
 int ulm_dialect_from_name(const char *name, enum ulm_dialect *ret_dialect);
+/* What it appends to the base URL ("/chat/completions", ...). */
+const char *ulm_dialect_path(enum ulm_dialect dialect);
 
 /* Which system text a request goes out with. */
 enum ulm_prompt_text {

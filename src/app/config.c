@@ -272,15 +272,14 @@ static void warn(const struct ulm_config_at *at, const char *format, ...)
 /* The path that a dialect appends, where the url ends in it already; else NULL. */
 static const char *appended(const char *url)
 {
-    static const char *const paths[] = {"/chat/completions", "/responses", "/messages",
-                                        "/api/chat"};
     size_t len = strlen(url);
     while (len > 0 && url[len - 1] == '/')
         len--;
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        size_t n = strlen(paths[i]);
-        if (len > n && strncmp(url + len - n, paths[i], n) == 0)
-            return paths[i];
+    for (size_t i = 0; i < ULM_DIALECT_N; i++) {
+        const char *path = ulm_dialect_path((enum ulm_dialect)i);
+        size_t n = strlen(path);
+        if (len > n && strncmp(url + len - n, path, n) == 0)
+            return path;
     }
     return NULL;
 }

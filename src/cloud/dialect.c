@@ -94,6 +94,11 @@ const char *ulm_dialect_name(enum ulm_dialect dialect)
     return tables[dialect].name;
 }
 
+const char *ulm_dialect_path(enum ulm_dialect dialect)
+{
+    return tables[dialect].path;
+}
+
 int ulm_dialect_from_name(const char *name, enum ulm_dialect *ret_dialect)
 {
     for (size_t i = 0; i < ULM_DIALECT_N; i++) {
